@@ -1,0 +1,208 @@
+"""Does this machine compute what the published system computes? Checks golden files, output by output.
+
+A golden file holds weights, inputs and outputs under the published names (SPEC.md section 9). Its `kind` says what it records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from tau0.actions import absolute_from_delta, absolute_from_relative, delta_to_previous, relative_to_state
+from tau0.data.progress import align_returns, segment_returns
+from tau0.flow import TIMESTEP_SCALE, Euler, Schedule, UniPC, euler_schedule, shift, solve, unipc_schedule
+from tau0.geometry import matrix_to_rotation_6d, quaternion_to_matrix
+from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig, WorldModelConfig
+from tau0.model.weights import from_published, load_exactly
+from tau0.model.world_model import WorldModel
+from tau0.plan.score import redenoising_consistency
+
+NETWORK_TOLERANCE = 1e-5
+FLOAT32_NOISE_TOLERANCE = 1e-6
+
+
+class GoldenFileError(ValueError):
+    """A file that is not a golden file, or lacks something a golden file of its kind has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One output: the largest absolute error as a share of the largest expected value, and what is allowed."""
+
+    output: str
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """False also when the error is not a number."""
+        return self.error <= self.tolerance
+
+
+def verify_file(path: Path) -> list[Check]:
+    """Recomputes every output in the file.
+
+    Raises:
+        GoldenFileError: Unreadable, of an unknown kind, or incomplete; the message names the file and what it lacks.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise GoldenFileError(f"{path}: cannot be read as safetensors: {error}") from error
+    kind = metadata.get("kind")
+    if kind not in KINDS:
+        raise GoldenFileError(f"{path}: its metadata says kind={kind!r}, expected one of {sorted(KINDS)}")
+    try:
+        with torch.inference_mode():
+            return list(KINDS[kind](tensors, metadata))
+    except KeyError as error:
+        raise GoldenFileError(f"{path}: a file of kind {kind!r} needs {error}") from error
+
+
+def _compare(output: str, ours: Tensor, expected: Tensor, tolerance: float) -> Check:
+    if ours.shape != expected.shape:
+        raise GoldenFileError(f"{output} has shape {tuple(expected.shape)} in the file, ours has {tuple(ours.shape)}")
+    scale = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
+    return Check(output=output, error=float((ours - expected).abs().max() / scale), tolerance=tolerance)
+
+
+def model_config(published: Mapping[str, Any]) -> WorldModelConfig:
+    """Our config from a golden file's, whose names are the published ones."""
+    trunk = TrunkConfig(
+        width=published["dim"], ffn_width=published["ffn_dim"], num_heads=published["num_heads"], num_layers=published["num_layers"],
+        latent_channels=published["in_dim"], text_width=published["text_dim"], text_length=published["text_len"],
+        patch=tuple(published["patch_size"]), frequency_width=published["freq_dim"], eps=published["eps"],
+    )  # fmt: skip
+    if "action_in_dim" in published:
+        action = ExpertConfig(
+            dim=published["action_in_dim"], width=published["action_dim"],
+            ffn_width=published["action_ffn_dim"], num_heads=published["action_num_heads"],
+        )  # fmt: skip
+        return WorldModelConfig(trunk=trunk, action=action)
+    width, group = published["act_cond_dim"], published["act_cond_patch_size"]
+    progress = ExpertConfig(
+        dim=published["reward_in_dim"], width=width, ffn_width=published["reward_ffn_dim"], num_heads=published["reward_num_heads"]
+    )
+    conditioning = ConditioningConfig(action_dim=published["act_cond_in_dim"], width=width, group=group)
+    return WorldModelConfig(trunk=trunk, conditioning=conditioning, progress=progress)
+
+
+def _load(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[WorldModel, dict[str, Any]]:
+    published = json.loads(metadata["config"])
+    model = WorldModel(model_config(published))
+    weights = {name.removeprefix("weights."): t for name, t in tensors.items() if name.startswith("weights.")}
+    load_exactly(model, from_published(weights), "the golden file")
+    return model.eval(), published
+
+
+def _frame_timesteps(latents: Tensor, level: Tensor, num_clean: int) -> Tensor:
+    clean = torch.zeros(len(latents), num_clean)
+    return torch.cat([clean, rearrange(level, "b -> b 1").expand(-1, latents.shape[2] - num_clean)], dim=1)
+
+
+def _policy(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[Check]:
+    model, _ = _load(tensors, metadata)
+    latents, state = tensors["in.latents"], tensors["in.state"].squeeze(1)
+    timestep = _frame_timesteps(latents, tensors["in.video_timestep"], num_clean=1)
+    features = model.video_features(latents, timestep, tensors["in.text"])
+    context = model.action_context(features)
+    yield _compare("video", features.velocity, tensors["out.video"], NETWORK_TOLERANCE)
+    for i, hidden in enumerate(features.hidden):
+        yield _compare(f"video_hidden.{i}", hidden, tensors[f"out.video_hidden.{i}"], NETWORK_TOLERANCE)
+    actions = model.denoise_actions(context, tensors["in.noisy_actions"], tensors["in.action_timestep"], state)
+    yield _compare("action", actions, tensors["out.action"], NETWORK_TOLERANCE)
+    if "rcs.candidates" in tensors:
+        first = tuple((k[:1], v[:1]) for k, v in context)
+
+        def velocity(noisy: Tensor, sigma: float) -> Tensor:
+            level = torch.full((len(noisy),), TIMESTEP_SCALE * sigma)
+            return model.denoise_actions(first, noisy, level, state[:1].expand(len(noisy), -1))
+
+        score = redenoising_consistency(velocity, tensors["rcs.candidates"], tensors["rcs.noise"], (float(tensors["rcs.sigma"]),))
+        yield _compare("rcs.score", score, tensors["rcs.score"], NETWORK_TOLERANCE)
+
+
+def _simulator(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[Check]:
+    model, published = _load(tensors, metadata)
+    latents = tensors["in.latents"]
+    timestep = _frame_timesteps(latents, tensors["in.video_timestep"], num_clean=published["n_mem"] + 1)
+    noisy = tensors["in.noisy_progress"].squeeze(-1)
+    features, progress = model.denoise_future(
+        latents, timestep, tensors["in.text"], tensors["in.actions"], noisy, tensors["in.progress_timestep"]
+    )
+    yield _compare("video", features.velocity, tensors["out.video"], NETWORK_TOLERANCE)
+    yield _compare("progress", rearrange(progress, "b ha -> b ha 1"), tensors["out.progress"], NETWORK_TOLERANCE)
+
+
+def _schedules(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[Check]:
+    if "sin(3 x) + (0.5 - sigma) x" not in metadata.get("velocity", ""):
+        raise GoldenFileError(f"unknown velocity {metadata.get('velocity')!r}")
+    for name in sorted(n.removesuffix(".sigmas") for n in tensors if n.endswith(".sigmas")):
+        solver_name, shift_name, steps_name = name.split(".")
+        k, num_steps = float(shift_name.removeprefix("shift")), int(steps_name.removeprefix("steps"))
+        if solver_name == "euler":
+            schedule = _shifted_again(euler_schedule(num_steps, k), k)
+            solver = Euler(schedule)
+        else:
+            schedule = unipc_schedule(num_steps, k)
+            solver = UniPC(schedule)
+        end = solve(solver, tensors["initial"], lambda x, timestep: torch.sin(3 * x) + (0.5 - timestep / TIMESTEP_SCALE) * x)
+        yield _compare(f"{name}.sigmas", schedule.sigmas.float(), tensors[f"{name}.sigmas"], NETWORK_TOLERANCE)
+        yield _compare(f"{name}.timesteps", schedule.timesteps, tensors[f"{name}.timesteps"], NETWORK_TOLERANCE)
+        yield _compare(f"{name}.final", end, tensors[f"{name}.final"], NETWORK_TOLERANCE)
+
+
+def _shifted_again(schedule: Schedule, k: float) -> Schedule:
+    """The released Euler shifts twice (SPEC.md section 8); ours shifts once, and only here twice."""
+    sigmas = shift(schedule.sigmas, k)
+    return Schedule(sigmas=sigmas, timesteps=(TIMESTEP_SCALE * sigmas[:-1]).float())
+
+
+def _end_effector_actions(tensors: Mapping[str, Tensor], _: Mapping[str, str]) -> Iterator[Check]:
+    def poses(position: Tensor, quaternion: Tensor) -> Tensor:
+        rotation = matrix_to_rotation_6d(quaternion_to_matrix(quaternion))
+        return rearrange(torch.cat([position, rotation], dim=-1), "t arm d -> t (arm d)")
+
+    state = poses(tensors["state_position"], tensors["state_quaternion_xyzw"])[0]
+    absolute = poses(tensors["position"], tensors["quaternion_xyzw"])
+    results = {
+        "absolute_6d": absolute,
+        "relative_6d": relative_to_state(absolute, state),
+        "delta_6d": delta_to_previous(absolute, state),
+        "absolute_from_relative": absolute_from_relative(tensors["relative_6d"], state),
+        "absolute_from_delta": absolute_from_delta(tensors["delta_6d"], state),
+    }
+    yield _compare("state_6d", state.unsqueeze(0), tensors["state_6d"], FLOAT32_NOISE_TOLERANCE)
+    for name, ours in results.items():
+        expected = tensors["absolute_6d" if name == "absolute_from_delta" else name]
+        yield _compare(name, ours, expected, FLOAT32_NOISE_TOLERANCE)
+
+
+def _progress_labels(tensors: Mapping[str, Tensor], _: Mapping[str, str]) -> Iterator[Check]:
+    for name in sorted(n for n in tensors if n.startswith("success.")):
+        _, steps, gamma = name.split(".", 2)
+        returns = torch.from_numpy(segment_returns(int(steps.removeprefix("steps")), float(gamma.removeprefix("gamma"))))
+        yield _compare(name, returns.float(), tensors[name], FLOAT32_NOISE_TOLERANCE)
+    aligned = align_returns(
+        tensors["aligned.valid_indices"].numpy(), tensors["aligned.valid_returns"].numpy(), tensors["aligned.sample_indices"].numpy()
+    )
+    yield _compare("aligned.progress", torch.from_numpy(aligned).float(), tensors["aligned.progress"], FLOAT32_NOISE_TOLERANCE)
+
+
+KINDS: dict[str, Callable[[Mapping[str, Tensor], Mapping[str, str]], Iterator[Check]]] = {
+    "policy": _policy,
+    "simulator": _simulator,
+    "schedules": _schedules,
+    "end_effector_actions": _end_effector_actions,
+    "progress_labels": _progress_labels,
+}
