@@ -11,12 +11,13 @@ export OMP_NUM_THREADS := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reproduce check format test bench docs clean
+.PHONY: help setup demo reproduce check format test bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 setup: $(READY)  ## a virtual environment in .venv with everything pinned, and the libraries for off-screen rendering
+	@echo "setup: up to date in .venv"
 
 $(READY): pyproject.toml constraints.txt scripts/setup.sh scripts/system_libraries.sh
 	@bash scripts/setup.sh
@@ -32,7 +33,7 @@ check: $(READY)  ## style, types and who may import whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(READY)  ## put the code in the form that check wants
 	$(BIN)/ruff check --fix

@@ -23,7 +23,7 @@ find_python() {
 }
 
 ensure_venv_module() {
-  "$1" -c 'import ensurepip, venv' 2> /dev/null && return
+  "$1" -c 'import venv; from ensurepip import bootstrap' 2> /dev/null && return
   local version package
   version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   package="python$version-venv"
@@ -33,8 +33,8 @@ ensure_venv_module() {
 }
 
 make_venv() {
-  # A folder that was copied, or made by a Python that is gone, has links and paths that lead nowhere.
-  if [ -e .venv ] && ! .venv/bin/python -c "import os, pip, sys; sys.exit(not os.path.samefile(sys.prefix, '.venv'))" 2> /dev/null; then
+  # An environment that was moved, copied, or made by a Python that is gone has links and paths that lead nowhere.
+  if [ -e .venv ] && ! { grep -qF "$(pwd -P)/.venv/bin" .venv/bin/pip && .venv/bin/python -c 'import pip'; } 2> /dev/null; then
     say ".venv does not work here; making it again"
     rm -rf .venv
   fi
