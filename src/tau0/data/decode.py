@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import av.error
 import numpy as np
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -42,7 +44,7 @@ def decode_frames(path: Path, times_s: NDArray[np.float64], fps: float) -> Pixel
                 return np.stack(found)
             if time_s > times_s[len(found)] + tolerance_s:
                 break
-    except av.FFmpegError as error:
+    except av.error.FFmpegError as error:
         raise DatasetError(
             f"{path} is damaged: frame {len(found)} of {len(times_s)} of the episode cannot be decoded ({error.strerror})"
         ) from error
@@ -62,7 +64,7 @@ def _frames_from(path: Path, start_s: float) -> Iterator[tuple[float, VideoFrame
                 yield time_s, frame
 
 
-def _video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     if not container.streams.video:
         raise DatasetError(f"{path} holds no video stream")
     stream = container.streams.video[0]

@@ -96,7 +96,7 @@ class RunningStatistics:
         if self._count < 2:
             raise ValueError(f"statistics need at least 2 rows, got {self._count}")
         std = np.sqrt(self._squares / self._count)
-        for dimension in np.flatnonzero(std < STD_FLOOR):
+        for dimension in np.flatnonzero(std < STD_FLOOR).tolist():
             name = f"{dimension} ({names[dimension]!r})" if names else str(dimension)
             raise ValueError(
                 f"dimension {name} is constant over {self._count} rows (std {std[dimension]:g} < {STD_FLOOR:g}): "

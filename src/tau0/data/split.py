@@ -1,0 +1,49 @@
+"""Which episodes are held out: the same ones every time, and never two that share a past."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from math import ceil
+from typing import Literal
+
+from tau0.data.catalogue import EpisodeInfo
+
+Split = Literal["train", "validation"]
+
+
+def split_episodes(episodes: Sequence[EpisodeInfo], validation_share: float = 0.05) -> dict[Split, tuple[EpisodeInfo, ...]]:
+    """Holds out the last episodes of every task and kind; a branch goes where its parent goes, or else where its group goes.
+
+    Args:
+        episodes: Of one dataset.
+        validation_share: Of the episodes of each task and kind, in [0, 1), rounded up but never all of them.
+
+    Raises:
+        ValueError: When the share is out of range.
+    """
+    if not 0 <= validation_share < 1:
+        raise ValueError(f"validation_share must be in [0, 1), got {validation_share}")
+    families: dict[tuple[str, int], list[EpisodeInfo]] = defaultdict(list)
+    for episode in episodes:
+        families[_family(episode)].append(episode)
+    strata: dict[tuple[str, str], list[list[EpisodeInfo]]] = defaultdict(list)
+    for family in families.values():
+        head = min(family, key=lambda episode: episode.parent >= 0)
+        strata[head.task, head.kind].append(family)
+    held_out = set()
+    for members in strata.values():
+        count = min(ceil(validation_share * len(members)), len(members) - 1)
+        held_out |= {episode.index for family in members[len(members) - count :] for episode in family}
+    return {
+        "train": tuple(episode for episode in episodes if episode.index not in held_out),
+        "validation": tuple(episode for episode in episodes if episode.index in held_out),
+    }
+
+
+def _family(episode: EpisodeInfo) -> tuple[str, int]:
+    if episode.parent >= 0:
+        return "episode", episode.parent
+    if episode.group >= 0:
+        return "group", episode.group
+    return "episode", episode.index
