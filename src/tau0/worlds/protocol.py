@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tau0.contract import Embodiment, Float, Observation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misbelief:
+    """Where a mistaken expert thinks things are, as offsets from the truth.
+
+    Attributes:
+        objects: Offset of every object, metres (x, y, z).
+        goal: Offset of the goal, metres (x, y, z).
+    """
+
+    objects: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    goal: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class World(Protocol):
@@ -32,8 +46,8 @@ class World(Protocol):
         """Executes one action of shape (da,), clipped to the limits. Returns whether the task is solved now."""
         ...
 
-    def expert_action(self) -> Float:
-        """What the scripted expert would do now, shape (da,), within the limits."""
+    def expert_action(self, misbelief: Misbelief | None = None) -> Float:
+        """What the scripted expert would do now, shape (da,), within the limits; with a misbelief, what it would wrongly do."""
         ...
 
     def snapshot(self) -> Any:
