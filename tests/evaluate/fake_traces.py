@@ -31,7 +31,7 @@ def fake_trace(
     num_steps = num_decisions * EXECUTED
     scene = _Scene(rng, num_steps, success)
     frame_steps = np.arange(0, num_steps + 1, STEPS_PER_FRAME, dtype=np.int64)
-    frames = np.stack([scene.views(scene.hand(step), scene.thing(step)) for step in frame_steps])
+    frames = np.stack([scene.views(scene.hand(step), scene.thing(step)) for step in frame_steps.tolist()])
     decisions = tuple(_decision(rng, scene, i * EXECUTED, mode, num_candidates) for i in range(num_decisions))
     return EpisodeTrace(
         task=task,
@@ -126,7 +126,7 @@ def _decision(rng: np.random.Generator, scene: _Scene, step: int, mode: str, cou
         chosen, times["simulate"] = int(proposals.progress.max(1).argmax()), 92.0
         peak = int(proposals.progress[chosen].argmax())
         if rng.uniform() < 0.5:
-            revision, times["revise"] = _round(rng, scene, step, count, True, 0.02), 141.0
+            revision, times["revise"] = _round(rng, scene, step, count, True, 0.04), 141.0
             assert revision.progress is not None
             if revision.progress.max() > proposals.progress.max():
                 choice, chosen = "revised", int(revision.progress.max(1).argmax())

@@ -108,9 +108,7 @@ def _render(traces: Sequence[EpisodeTrace], summary: ReportSummary) -> str:
 
 def _lead(traces: Sequence[EpisodeTrace]) -> str:
     solved, tasks = sum(trace.success for trace in traces), len({trace.task for trace in traces})
-    start = (
-        f"In this run it attempted {plural(tasks, 'task')} from starting positions it had never seen, and solved {solved} of {len(traces)}."
-    )
+    start = f"In this run it attempted {plural(tasks, 'task')} and solved {solved} of {plural(len(traces), 'episode')}."
     thinking = any(decision.proposals.progress is not None for trace in traces for decision in trace.decisions)
     if not thinking:
         return f"{start} Below is every decision it took on the way."

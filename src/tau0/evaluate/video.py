@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
+import tempfile
+from pathlib import Path
 from typing import Literal
 
 import av
@@ -53,16 +54,17 @@ def encode_mp4(frames: Pixels, fps: float, *, height: int = 288, scaling: Scalin
     if not fps > 0:
         raise ValueError(f"fps is {fps}, expected a positive number")
     pixels = upscaled(frames, height, scaling)
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=round(fps))
-        stream.height, stream.width = pixels.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(quality), "preset": "medium", "tune": "animation", "g": "8", "threads": "1"}
-        for image in pixels:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
-        container.mux(stream.encode())
-    return buffer.getvalue()
+    with tempfile.TemporaryDirectory(prefix="tau0-video-") as folder:
+        path = Path(folder) / "film.mp4"
+        with av.open(path, "w", options={"movflags": "+faststart"}) as container:
+            stream = container.add_stream("libx264", rate=round(fps))
+            stream.height, stream.width = pixels.shape[1:3]
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"crf": str(quality), "preset": "medium", "tune": "animation", "g": "8", "threads": "1"}
+            for image in pixels:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+            container.mux(stream.encode())
+        return path.read_bytes()
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -1,0 +1,209 @@
+// The episodes: one is chosen, one of its decisions is shown. State is two numbers and lives in the address.
+
+const episodes = JSON.parse(document.getElementById("data").textContent);
+const KINDS = {
+  direct: "executed without comparing futures",
+  gate: "passed the gate, executed at once",
+  simulated: "imagined first",
+  revised: "imagined, then revised",
+};
+const STAGE_KEYS = { encode: "--faint", propose: "--direct", score: "--gate", simulate: "--simulated", revise: "--revised" };
+const state = { episode: 0, decision: 0, round: 0, candidate: 0 };
+const stage = document.getElementById("stage");
+const picker = document.getElementById("picker");
+let parts = {};
+
+const episode = () => episodes[state.episode];
+const decision = () => episode().decisions[state.decision];
+
+function chooseEpisode(index, chosen = 0) {
+  state.episode = index;
+  [...picker.children].forEach((button, i) => {
+    button.setAttribute("aria-selected", i === index);
+    button.tabIndex = i === index ? 0 : -1;
+  });
+  showEpisode();
+  if (episode().decisions.length) chooseDecision(chosen, false);
+}
+
+function chooseDecision(index, seek = true) {
+  state.decision = Math.max(0, Math.min(episode().decisions.length - 1, index));
+  state.round = decision().chosen.round;
+  state.candidate = decision().chosen.index;
+  [...parts.ticks.children].forEach((tick, i) => {
+    tick.setAttribute("aria-selected", i === state.decision);
+    tick.tabIndex = i === state.decision ? 0 : -1;
+  });
+  if (seek) seekTo(decision().step);
+  history.replaceState(null, "", `#episode=${state.episode + 1}&decision=${state.decision + 1}`);
+  showDecision();
+}
+
+function showPicker() {
+  picker.replaceChildren(...episodes.map((one, i) => html("button", {
+    class: "choice", role: "tab", "aria-controls": "stage", onclick: () => chooseEpisode(i),
+    onkeydown: (event) => {
+      const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!move) return;
+      event.stopPropagation();
+      chooseEpisode((i + move + episodes.length) % episodes.length);
+      picker.children[state.episode].focus();
+    },
+  },
+  html("img", { src: one.poster, alt: "" }),
+  html("div", null, html("b", null, one.task),
+    html("span", { class: one.success ? "outcome" : "outcome failed" }, `${one.success ? "solved" : "not solved"} · ${one.numSteps} steps`)))));
+}
+
+function showEpisode() {
+  const one = episode();
+  const bytes = Uint8Array.from(atob(one.video.split(",")[1]), (c) => c.charCodeAt(0));
+  if (parts.address) URL.revokeObjectURL(parts.address);
+  const address = URL.createObjectURL(new Blob([bytes], { type: "video/mp4" }));
+  const video = html("video", { src: address, poster: one.poster, controls: true, muted: true, playsinline: true, preload: "auto",
+    style: `aspect-ratio: ${one.aspect}`, "aria-label": `Film of the episode: ${one.instruction}` });
+  parts = {
+    address, video, ticks: html("div", { class: "ticks", role: "tablist", "aria-label": "Decisions" }),
+    playhead: html("div", { class: "playhead", hidden: true }), verdict: html("div", { class: "verdict", "aria-live": "polite" }), detail: html("div"),
+  };
+  parts.ticks.append(...one.decisions.map((each, i) => html("button", {
+    class: `tick is-${each.kind}`, role: "tab", style: `flex: ${Math.max(1, each.end - each.step)} 0 0`,
+    "aria-label": `Decision ${i + 1} at step ${each.step}: ${KINDS[each.kind]}`, title: `step ${each.step}: ${KINDS[each.kind]}`,
+    onclick: () => chooseDecision(i),
+  }, html("i"))));
+  const kinds = Object.keys(KINDS).filter((kind) => one.decisions.some((each) => each.kind === kind));
+  stage.replaceChildren(
+    html("h3", null, `“${one.instruction}”`),
+    html("p", { class: "meta" }, html("span", { class: one.success ? "outcome" : "outcome failed" }, one.success ? "solved" : "not solved"),
+      [one.task, `seed ${one.seed}`, `mode ${one.mode}`, `${one.numSteps} steps`, `${one.seconds.toFixed(1)} s`].map((word) => html("span", null, word))),
+    html("div", { class: "top" },
+      html("div", { class: "film" }, video, html("div", { class: "views" }, one.cameras.map((name) => html("span", null, name)))), parts.verdict),
+    html("div", { class: "timeline" }, parts.ticks, parts.playhead,
+      html("div", { class: "scale" }, html("span", null, "step 0"), html("span", null, `step ${one.numSteps}`))),
+    html("div", { class: "legend" }, kinds.map((kind) => html("span", { class: `badge is-${kind}` }, KINDS[kind]))),
+    parts.detail);
+  video.addEventListener("timeupdate", movePlayhead);
+}
+
+function seekTo(step) {
+  const steps = episode().frameSteps;
+  const after = steps.findIndex((one) => one >= step);
+  parts.video.pause();
+  parts.video.currentTime = Math.max(0, (after < 0 ? steps.length - 1 : after) + 0.5) / episode().fps;
+}
+
+function movePlayhead() {
+  const steps = episode().frameSteps;
+  const step = steps[Math.min(steps.length - 1, Math.floor(parts.video.currentTime * episode().fps))];
+  parts.playhead.hidden = parts.video.paused;
+  parts.playhead.style.left = `${100 * Math.min(1, step / Math.max(1, episode().numSteps))}%`;
+}
+
+function showDecision() {
+  const one = decision();
+  decoded(one.sprite);
+  showVerdict(one);
+  const blocks = [comparison(one), ...one.rounds.map((round, i) => roundBlock(one, round, i))];
+  parts.detail.replaceChildren(...blocks.filter(Boolean));
+}
+
+function showVerdict(one) {
+  const count = episode().decisions.length;
+  const scores = one.rounds[0].candidates.map((candidate) => candidate.score).filter((score) => score !== null);
+  const everyScore = episode().decisions.flatMap((each) => [each.gate, ...each.rounds[0].candidates.map((candidate) => candidate.score)]);
+  const turn = (by, sign, name) => html("button", { "aria-label": name, disabled: !episode().decisions[state.decision + by], onclick: () => chooseDecision(state.decision + by) }, sign);
+  parts.verdict.replaceChildren(...[
+    html("div", { class: "where" }, html("span", null, html("b", null, `Decision ${state.decision + 1}`), ` of ${count}, at step ${one.step}`),
+      html("span", { class: "turn" }, turn(-1, "‹", "Previous decision"), turn(1, "›", "Next decision"))),
+    html("span", { class: `badge is-${one.kind}` }, KINDS[one.kind]),
+    html("p", { class: "words" }, one.words),
+    scores.length > 1 && html("div", null, html("p", { class: "tag" }, "How far the policy believes in each plan (0 is perfect)"), gateDrawing(scores, one.gate, range(everyScore, 0.05))),
+    timeSpent(one.milliseconds),
+  ].filter(Boolean));
+}
+
+function timeSpent(milliseconds) {
+  const stages = Object.keys(STAGE_KEYS).filter((name) => milliseconds[name] > 0);
+  if (!stages.length) return null;
+  const total = milliseconds.total ?? stages.reduce((sum, name) => sum + milliseconds[name], 0);
+  return html("div", { role: "group", "aria-label": `${total.toFixed(0)} milliseconds in all` },
+    html("div", { class: "spent", "aria-hidden": "true" }, stages.map((name) => html("i", { style: `flex: ${milliseconds[name]}; --key: var(${STAGE_KEYS[name]})` }))),
+    html("div", { class: "spent-keys" }, stages.map((name) => html("span", { style: `--key: var(${STAGE_KEYS[name]})` }, `${name} ${milliseconds[name].toFixed(0)} ms`)),
+      html("b", null, `${total.toFixed(0)} ms in all`)));
+}
+
+/** The imagined future of the candidate in hand above what the cameras saw afterwards. */
+function comparison(one) {
+  if (!one.sprite || !one.now) return null;
+  const candidate = one.rounds[state.round].candidates[state.candidate];
+  const isChosen = state.round === one.chosen.round && state.candidate === one.chosen.index;
+  const name = `${state.round ? "revised candidate" : "candidate"} ${state.candidate + 1}`;
+  const picture = (tiles, view, words, label) => html("figure", null, tile(one.sprite, tiles[view], `${episode().cameras[view]}, ${label}`), html("figcaption", { class: "tag" }, words));
+  const ahead = candidate.frames ? one.offsets.length : Math.max(1, one.real.filter(Boolean).length);
+  const realWords = (offset, real) => [html("b", null, "real"), ` +${offset}`, one.step + offset > one.end ? ", after a new decision" : ""];
+  const cameras = episode().cameras.map((camera, view) => html("div", { class: "camera", style: `--ahead: ${ahead}` },
+    html("div", { class: "now" }, picture(one.now, view, [html("b", null, "now"), `, ${camera}`], "now")),
+    candidate.frames && one.offsets.map((offset, j) => html("div", { class: `is-${one.kind}` },
+      picture(candidate.frames[j], view, [html("b", null, "imagined"), ` +${offset}`], `imagined ${offset} steps ahead`))),
+    one.real.map((real, j) => real ? picture(real.tiles, view, realWords(one.offsets[j], real), `real, ${one.offsets[j]} steps later`)
+      : candidate.frames && html("div", null, html("div", { class: "none" }, "the episode had ended"), html("p", { class: "tag" }, `+${one.offsets[j]}`)))));
+  const title = candidate.frames ? "What it imagined, and what happened" : "What happened next";
+  const note = !candidate.frames ? "Nothing was imagined at this decision: these are real pictures, control steps after it."
+    : isChosen ? `The future of ${name}, which was executed, above the real pictures of the same moments.`
+      : `The future of ${name}, which was not executed. The real pictures show what the executed plan led to.`;
+  return html("div", { class: "block" }, html("h4", null, title), html("p", { class: "note" }, note), html("div", { class: "compare" }, cameras));
+}
+
+function roundBlock(one, round, index) {
+  const everyAction = one.rounds.flatMap((each) => each.candidates.flatMap((candidate) => candidate.actions.flat()));
+  const everyProgress = one.rounds.flatMap((each) => each.candidates.flatMap((candidate) => candidate.progress || []));
+  const limits = { actions: range([0, ...everyAction], 0.1), progress: everyProgress.length ? range(everyProgress, 0.4) : null };
+  const count = round.candidates.length;
+  const title = index ? `The revision: ${count} new plans` : count === 1 ? "The plan" : `The ${count} plans considered`;
+  const kept = one.chosen.round === 1 ? "One of them promised more than the best of the first round, so it replaced it." : "None promised more than the best of the first round, so they were put aside.";
+  const note = index ? `The policy was shown the most promising future while that was still half formed, and planned again towards it. ${kept}`
+    : round.candidates[0].progress ? "Choose a plan to compare its imagined future above. Curves share their axes; the dot marks the peak." : "Every drawing has the same axes.";
+  const names = episode().actionNames;
+  return html("div", { class: "block" }, html("h4", null, title), html("p", { class: "note" }, note),
+    html("p", { class: "keys" }, round.candidates[0].actions.length <= KEYS.length && round.candidates[0].actions.map((_, i) => html("span", { style: `--key: ${key(i)}` }, names[i] || `action ${i + 1}`))),
+    html("div", { class: "cards" }, round.candidates.map((candidate, i) => card(one, round, index, candidate, i, limits))));
+}
+
+function card(one, round, roundIndex, candidate, i, limits) {
+  const isChosen = one.chosen.round === roundIndex && one.chosen.index === i;
+  const others = round.candidates.filter((_, j) => j !== i).map((other) => other.progress).filter(Boolean);
+  const remark = i === round.mostPromising ? "most promising" : i === round.mostConsistent && round.candidates.length > 1 ? "most believed" : "";
+  const peak = candidate.progress && Math.max(...candidate.progress);
+  return html("button", {
+    class: `card is-${one.kind}${isChosen ? " chosen" : ""}`, "aria-pressed": roundIndex === state.round && i === state.candidate,
+    "aria-label": `Plan ${i + 1}${isChosen ? ", executed" : ""}${remark ? `, ${remark}` : ""}`,
+    onclick: () => { state.round = roundIndex; state.candidate = i; showKeepingFocus(roundIndex, i); },
+  },
+  html("header", null, html("b", null, `${i + 1}`), isChosen ? html("span", { class: "pill" }, "executed") : html("span", { class: "aside" }, remark)),
+  candidate.frames && html("div", { class: "film-strip", style: `--ahead: ${one.offsets.length}` },
+    episode().cameras.map((camera, view) => candidate.frames.map((tiles, j) => tile(one.sprite, tiles[view], `${camera}, imagined ${one.offsets[j]} steps ahead`)))),
+  candidate.progress && html("div", { class: "measure" }, html("span", null, "progress"), html("b", null, number(peak)), progressDrawing(candidate.progress, others, limits.progress)),
+  html("div", { class: "measure" }, html("span", null, "actions"), html("span", null, isChosen ? `first ${one.executed} executed` : ""),
+    actionsDrawing(candidate.actions, limits.actions, isChosen ? one.executed : 0)),
+  candidate.score !== null && html("div", { class: "measure" }, html("span", null, "consistency"), html("b", null, number(candidate.score))));
+}
+
+function showKeepingFocus(roundIndex, i) {
+  showDecision();
+  parts.detail.querySelectorAll(".cards")[roundIndex].children[i].focus({ preventScroll: true });
+}
+
+document.addEventListener("keydown", (event) => {
+  const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!move || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("video, .picker")) return;
+  const wasOnTick = event.target.classList.contains("tick");
+  event.preventDefault();
+  chooseDecision(state.decision + move);
+  if (wasOnTick) parts.ticks.children[state.decision].focus();
+});
+
+const wanted = new URLSearchParams(location.hash.slice(1));
+const within = (name, count) => Math.max(0, Math.min(count - 1, (Number(wanted.get(name)) || 1) - 1));
+showPicker();
+const first = within("episode", episodes.length);
+chooseEpisode(first, within("decision", episodes[first].decisions.length));
