@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import pyarrow as pa
 
 from tau0.data.info import DatasetError, Info, read_parquet
+from tau0.data.schema import EpisodeMeta, Kind
 
-Kind = Literal["demonstration", "failure", "branch"]
 KINDS: tuple[str, ...] = get_args(Kind)
 EXPERT_BRANCH = "expert"
 
 _REQUIRED = ("episode_index", "tasks", "length", "data/chunk_index", "data/file_index")
 _VIDEO_FIELDS = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
-_OWN = ("task", "kind", "success", "seed", "branch", "group", "parent", "parent_frame")
+_OWN = tuple(field.name for field in fields(EpisodeMeta) if field.name != "instruction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,12 @@ class EpisodeInfo:
         kind: What happened: "demonstration", "failure" or "branch". Foreign datasets are taken for demonstrations.
         success: Whether the task was solved; None where unknown.
         seed: Of the initial state, -1 where unknown.
+        behaviour: What acted, in words of the collector.
         branch: Which alternative a branch executed, "expert" being the right one; "" for the other kinds.
         group: Branches with the same number >= 0 start from one physical state; -1 for the other kinds.
         parent: `index` of the episode a branch left, -1 for none.
         parent_frame: The frame of `parent` that a branch's frame 0 repeats, -1 for none.
+        remaining: Steps that the expert still needed after a branch's last frame, 0 when solved there; -1 unknown or never.
     """
 
     index: int
@@ -60,10 +62,12 @@ class EpisodeInfo:
     kind: Kind = "demonstration"
     success: bool | None = None
     seed: int = -1
+    behaviour: str = ""
     branch: str = ""
     group: int = -1
     parent: int = -1
     parent_frame: int = -1
+    remaining: int = -1
 
     @property
     def stop(self) -> int:

@@ -13,11 +13,10 @@ from tau0.contract import ContractError, Embodiment, Pixels
 from tau0.data.catalogue import EpisodeInfo, VideoSpan, read_catalogue
 from tau0.data.decode import decode_frames
 from tau0.data.info import DatasetError, Feature, Info, read_info, read_tasks, suggest
+from tau0.data.schema import ACTION, IMAGE_PREFIX, STATE, TASK_INDEX, TIMESTAMP
 from tau0.data.table import Columns, check_rows, episode_rows, read_columns
 
-__all__ = ["CAMERA_PREFIX", "Dataset", "DatasetError", "EpisodeInfo", "VideoSpan"]
-
-CAMERA_PREFIX = "observation.images."
+__all__ = ["Dataset", "DatasetError", "EpisodeInfo", "VideoSpan"]
 
 
 class Dataset:
@@ -68,7 +67,7 @@ class Dataset:
     @property
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras as the contract gives them: "front", not "observation.images.front"."""
-        return tuple(name.removeprefix(CAMERA_PREFIX) for name in self.info.cameras)
+        return tuple(name.removeprefix(IMAGE_PREFIX) for name in self.info.cameras)
 
     @property
     def num_rows(self) -> int:
@@ -108,7 +107,7 @@ class Dataset:
         """
         feature = self._camera(camera)
         span = episode.videos[feature.name]
-        times_s: NDArray[np.float64] = span.from_s + self.table(episode)["timestamp"].astype(np.float64)
+        times_s: NDArray[np.float64] = span.from_s + self.table(episode)[TIMESTAMP].astype(np.float64)
         pixels = decode_frames(span.path, times_s, self.fps)
         if pixels.shape[1:] != feature.shape:
             raise DatasetError(f"{span.path} shows pictures of {pixels.shape[1:]}, meta/info.json says {feature.shape}")
@@ -116,7 +115,7 @@ class Dataset:
 
     def instruction(self, row: Mapping[str, Any], index: int = 0) -> str:
         """The instruction of row `index` of a table, which may change within an episode."""
-        return self.tasks[int(row["task_index"][index])]
+        return self.tasks[int(row[TASK_INDEX][index])]
 
     def check_against(self, embodiment: Embodiment) -> None:
         """Refuses data that a model for `embodiment` cannot be trained on. Cameras that the embodiment does not have are ignored.
@@ -130,8 +129,8 @@ class Dataset:
             shape, wanted = self._camera(camera.name).shape, (camera.height, camera.width, 3)
             if shape != wanted:
                 raise self._misfit("cameras", f"{camera.name!r} is {shape}, expected {wanted}", embodiment)
-        self._check_vector("observation.state", "state_names", embodiment.state_names, embodiment)
-        self._check_vector("action", "action", embodiment.action.names, embodiment)
+        self._check_vector(STATE, "state_names", embodiment.state_names, embodiment)
+        self._check_vector(ACTION, "action", embodiment.action.names, embodiment)
         if self.fps != embodiment.control_hz:
             raise self._misfit("control_hz", f"is {self.fps:g}, expected {embodiment.control_hz:g}", embodiment)
 

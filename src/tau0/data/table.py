@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tau0.data.catalogue import EpisodeInfo
 from tau0.data.info import DatasetError, Feature, Info, read_parquet
+from tau0.data.schema import EPISODE_INDEX, TASK_INDEX, TIMESTAMP
 
 Columns = dict[str, NDArray[Any]]
 
@@ -38,7 +39,7 @@ def episode_rows(columns: Mapping[str, NDArray[Any]], episode: EpisodeInfo, path
     Raises:
         DatasetError: When there are fewer or more rows than the episode is long.
     """
-    rows = np.flatnonzero(columns["episode_index"] == episode.index)
+    rows = np.flatnonzero(columns[EPISODE_INDEX] == episode.index)
     if len(rows) != episode.length:
         raise DatasetError(
             f"{path} has {len(rows)} rows of episode {episode.index}, meta/episodes and the videos have {episode.length} frames"
@@ -59,11 +60,11 @@ def check_rows(rows: Mapping[str, NDArray[Any]], episode: EpisodeInfo, tasks: Ma
         if np.issubdtype(column.dtype, np.floating) and not np.isfinite(column).all():
             bad = np.flatnonzero(~np.isfinite(column.reshape(len(column), -1)).all(1))
             raise DatasetError(f"{where}: {name} is not finite in {len(bad)} rows: {_listed(bad)}")
-    late = np.flatnonzero(np.diff(rows["timestamp"]) <= 0) + 1
+    late = np.flatnonzero(np.diff(rows[TIMESTAMP]) <= 0) + 1
     if len(late):
-        times = rows["timestamp"][late[0] - 1 : late[0] + 1]
+        times = rows[TIMESTAMP][late[0] - 1 : late[0] + 1]
         raise DatasetError(f"{where}: time does not advance at row {late[0]}: {times[0]:.3f} s is followed by {times[1]:.3f} s")
-    unknown = sorted(set(rows["task_index"].tolist()) - set(tasks))
+    unknown = sorted(set(rows[TASK_INDEX].tolist()) - set(tasks))
     if unknown:
         raise DatasetError(f"{where}: task_index {_listed(unknown)} is not in meta/tasks.parquet, which has {_listed(sorted(tasks))}")
 
