@@ -1,0 +1,54 @@
+"""Watches an episode and turns it into a trace: frames of real video and every decision."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tau0.contract import Decision, Embodiment, Observation, Pixels
+from tau0.evaluate.episodes import EpisodeResult
+from tau0.evaluate.trace import EpisodeTrace
+
+
+class TraceRecorder:
+    """An `Observer` that keeps everything of one episode.
+
+    Attributes:
+        frame_every: Control steps between two frames of video.
+    """
+
+    def __init__(self, embodiment: Embodiment, frame_every: int) -> None:
+        """Raises `ValueError` when `frame_every` is below 1."""
+        if frame_every < 1:
+            raise ValueError(f"frame_every must be at least 1, got {frame_every}")
+        self.frame_every = frame_every
+        self._embodiment = embodiment
+        self._frames: list[Pixels] = []
+        self._frame_steps: list[int] = []
+        self._decisions: list[Decision] = []
+
+    def on_frame(self, observation: Observation) -> None:
+        """Keeps the pixels of every camera."""
+        views = [observation.images[camera.name] for camera in self._embodiment.cameras]
+        self._frames.append(np.stack(views))
+        self._frame_steps.append(observation.step)
+
+    def on_decision(self, observation: Observation, decision: Decision) -> None:  # noqa: ARG002
+        """Keeps the decision."""
+        self._decisions.append(decision)
+
+    def trace(self, result: EpisodeResult) -> EpisodeTrace:
+        """The episode, once it has ended. All cameras must have one size."""
+        return EpisodeTrace(
+            task=result.task,
+            instruction=result.instruction,
+            seed=result.seed,
+            mode=result.mode,
+            success=result.success,
+            num_steps=result.steps,
+            seconds=result.seconds,
+            frames=np.stack(self._frames),
+            frame_steps=np.asarray(self._frame_steps, np.int64),
+            decisions=tuple(self._decisions),
+            cameras=tuple(camera.name for camera in self._embodiment.cameras),
+            action_names=self._embodiment.action.names,
+        )

@@ -1,0 +1,166 @@
+"""Intervals and tests for success rates and rankings. Numpy only; every function states its formula and its source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """An estimate and the ends of its confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """The success rate with Wilson's score interval.
+
+    `(p + z^2 / 2n ± z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)`. Unlike the textbook interval it stays within [0, 1] and
+    is not empty at 0 or n successes (Wilson 1927; recommended for small n by Brown, Cai and DasGupta 2001).
+
+    Raises:
+        ValueError: When there are no trials, or successes are not between 0 and trials.
+    """
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(f"need 0 <= successes <= trials and at least one trial, got {successes} of {trials}")
+    z = NormalDist().inv_cdf(0.5 + _checked_confidence(confidence) / 2)
+    rate = successes / trials
+    shrink = 1 / (1 + z**2 / trials)
+    centre = shrink * (rate + z**2 / (2 * trials))
+    half = shrink * z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == trials else centre + half
+    return Interval(estimate=rate, low=low, high=high)
+
+
+def mcnemar_exact(first_only: int, second_only: int) -> float:
+    """The two-sided p-value that two paired success rates are equal.
+
+    Under equality each discordant pair falls on either side with probability 1/2, so with `n` of them and `k` on the smaller side
+    `p = min(1, 2 sum_{i <= k} C(n, i) / 2^n)` (McNemar 1947, in its exact form). Pairs on which both agree say nothing.
+
+    Args:
+        first_only: Pairs in which only the first succeeded.
+        second_only: Pairs in which only the second succeeded.
+
+    Raises:
+        ValueError: When a count is negative.
+    """
+    if first_only < 0 or second_only < 0:
+        raise ValueError(f"counts of pairs cannot be negative, got {first_only} and {second_only}")
+    discordant, smaller = first_only + second_only, min(first_only, second_only)
+    tail = sum(math.comb(discordant, i) for i in range(smaller + 1))
+    return min(1.0, 2 * tail / 2**discordant)
+
+
+def paired_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    tasks: Sequence[str],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    num_resamples: int = 10_000,
+) -> Interval:
+    """The mean of `second - first` over pairs, with a percentile bootstrap interval clustered by task.
+
+    Episodes of one task are alike, so each resample draws tasks with replacement and then pairs within each drawn task
+    (the two-stage bootstrap of Davison and Hinkley 1997, section 3.8). With one task this is the ordinary bootstrap.
+
+    Args:
+        first: One outcome per pair, shape (pairs,): 0 or 1, or any score.
+        second: The other outcome of the same pairs, shape (pairs,).
+        tasks: The task of each pair.
+        rng: Source of the resamples.
+        confidence: Coverage of the interval.
+        num_resamples: How many resamples to draw.
+
+    Raises:
+        ValueError: When the lengths differ or there are no pairs.
+    """
+    before, after = _values(first), _values(second)
+    if not len(before) == len(after) == len(tasks) > 0:
+        raise ValueError(f"need one task and two outcomes per pair, got {len(tasks)} tasks, {len(before)} and {len(after)} outcomes")
+    differences = after - before
+    labels = np.asarray(tasks)
+    clusters = [differences[labels == task] for task in np.unique(labels)]
+    sums, counts = np.zeros(num_resamples), np.zeros(num_resamples)
+    drawn = rng.integers(len(clusters), size=(num_resamples, len(clusters)))
+    for index, cluster in enumerate(clusters):
+        for slot in range(len(clusters)):
+            rows = np.flatnonzero(drawn[:, slot] == index)
+            sums[rows] += cluster[rng.integers(len(cluster), size=(len(rows), len(cluster)))].sum(axis=1)
+            counts[rows] += len(cluster)
+    tail = (1 - _checked_confidence(confidence)) / 2
+    low, high = np.quantile(sums / counts, [tail, 1 - tail])
+    return Interval(estimate=float(differences.mean()), low=float(low), high=float(high))
+
+
+def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """The probability that a positive scores above a negative, ties counting one half.
+
+    `(sum of the positives' ranks - P (P + 1) / 2) / (P N)`, the Mann-Whitney statistic (Hanley and McNeil 1982).
+
+    Args:
+        scores: Higher means more positive, shape (samples,).
+        labels: Which samples are positive, shape (samples,), boolean or 0 and 1.
+
+    Raises:
+        ValueError: When lengths differ, a score is not finite, or one of the two classes is empty.
+    """
+    values, positive = _values(scores), np.asarray(labels).astype(bool)
+    if values.shape != positive.shape:
+        raise ValueError(f"need one label per score, got {positive.shape} labels for {values.shape} scores")
+    num_positive, num_negative = int(positive.sum()), int((~positive).sum())
+    if num_positive == 0 or num_negative == 0:
+        raise ValueError(f"AUROC needs both classes, got {num_positive} positive and {num_negative} negative samples")
+    rank_sum = _ranks(values)[positive].sum()
+    return float((rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
+
+
+def spearman(first: ArrayLike, second: ArrayLike) -> float:
+    """Spearman's rank correlation in [-1, 1]: Pearson's correlation of the ranks, ties sharing their mean rank (Spearman 1904).
+
+    Raises:
+        ValueError: When lengths differ, there are fewer than two samples, or one side is constant (no order to compare).
+    """
+    left, right = _values(first), _values(second)
+    if len(left) != len(right) or len(left) < 2:
+        raise ValueError(f"need two equally long samples of at least 2, got {len(left)} and {len(right)}")
+    left, right = _ranks(left), _ranks(right)
+    left, right = left - left.mean(), right - right.mean()
+    scale = math.sqrt(float(left @ left) * float(right @ right))
+    if scale == 0:
+        raise ValueError("rank correlation is undefined when one side is constant")
+    return float(left @ right) / scale
+
+
+def _ranks(values: Values) -> Values:
+    """Ranks from 1, ties sharing their mean, shape (samples,)."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def _values(values: ArrayLike) -> Values:
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"expected one number per sample, got an array of shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError("a sample is not finite")
+    return array
+
+
+def _checked_confidence(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    return confidence
