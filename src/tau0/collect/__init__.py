@@ -1,0 +1,1 @@
+"""Recording a simulator: demonstrations with recoveries, failures, and branches from one state."""

@@ -1,0 +1,212 @@
+"""Collecting a dataset: many units in several processes, resumable, assembled at the end."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tau0.collect.units import CollectError, Unit, plan_units, record_unit
+from tau0.data.assemble import assemble, is_assembled
+from tau0.data.schema import Kind
+from tau0.data.writer import STAGING, UnitWriter, remove_partial_units, unit_path
+from tau0.worlds.instructions import check_task
+from tau0.worlds.metaworld import DEMO_SUITE, EMBODIMENT, MetaWorld, make_world
+from tau0.worlds.rendering import choose_backend
+
+MANIFEST = "collect.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig:
+    """What to record, and where.
+
+    Attributes:
+        root: Folder of the dataset. It may hold an unfinished collection with the same settings, which then goes on.
+        tasks: Meta-World tasks.
+        demonstrations: Successful episodes for each task.
+        failures: Failed episodes for each task.
+        branch_groups: States for each task from which five different chunks are executed.
+        seed: Everything random depends on it.
+        workers: Processes; each needs one core and some 400 MB.
+    """
+
+    root: Path
+    tasks: tuple[str, ...] = DEMO_SUITE
+    demonstrations: int = 100
+    failures: int = 30
+    branch_groups: int = 40
+    seed: int = 0
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            check_task(task)
+        for name in ("demonstrations", "failures", "branch_groups", "seed"):
+            if getattr(self, name) < 0:
+                raise CollectError(f"{name} is {getattr(self, name)}; it cannot be negative")
+        if self.workers < 1:
+            raise CollectError(f"workers is {self.workers}; it must be at least 1")
+        if not self.units():
+            raise CollectError("nothing to collect: give at least one task, and demonstrations, failures or branch_groups above 0")
+
+    def units(self) -> list[Unit]:
+        """All pieces of work, in order."""
+        counts: dict[Kind, int] = {"demonstration": self.demonstrations, "failure": self.failures, "branch": self.branch_groups}
+        return [unit for task in self.tasks for unit in plan_units(task, counts, self.seed)]
+
+    def manifest(self) -> str:
+        """What must be equal for one collection to go on with another's work."""
+        names = ("tasks", "demonstrations", "failures", "branch_groups", "seed")
+        return json.dumps({name: getattr(self, name) for name in names}, indent=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectProgress:
+    """How far collecting is.
+
+    Attributes:
+        units_done: Finished units, those of earlier runs included.
+        units: All units.
+        episodes: Recorded in this run.
+        rows: Recorded in this run.
+        seconds: Since this run started.
+    """
+
+    units_done: int
+    units: int
+    episodes: int
+    rows: int
+    seconds: float
+
+
+def collect(config: CollectConfig, report: Callable[[CollectProgress], None] = lambda _progress: None) -> CollectProgress:
+    """Records a LeRobot v3.0 dataset into `config.root`, or finishes one that was interrupted.
+
+    Args:
+        config: What to record, and where.
+        report: Called after every unit.
+
+    Returns:
+        How much was recorded in this run.
+
+    Raises:
+        CollectError: The folder holds something else, cannot be written, or the disk is full.
+        KeyboardInterrupt: Ctrl-C. Finished units are kept, and the same call goes on from there.
+    """
+    units, began = config.units(), time.monotonic()
+    with _explained(config.root):
+        if _is_finished(config):
+            done = CollectProgress(units_done=len(units), units=len(units), episodes=0, rows=0, seconds=0.0)
+            report(done)
+            return done
+        _prepare(config)
+        todo = [unit for unit in units if not unit_path(config.root, unit.name).is_dir()]
+        episodes = rows = 0
+        finished = len(units) - len(todo)
+        report(CollectProgress(units_done=finished, units=len(units), episodes=0, rows=0, seconds=0.0))
+        for more_episodes, more_rows in _record_all(config, todo):
+            finished, episodes, rows = finished + 1, episodes + more_episodes, rows + more_rows
+            seconds = time.monotonic() - began
+            report(CollectProgress(units_done=finished, units=len(units), episodes=episodes, rows=rows, seconds=seconds))
+        assemble(config.root, [unit.name for unit in units], EMBODIMENT, {MANIFEST: config.manifest()})
+    seconds = time.monotonic() - began
+    return CollectProgress(units_done=finished, units=len(units), episodes=episodes, rows=rows, seconds=seconds)
+
+
+def record_into(root: Path, unit: Unit) -> tuple[int, int]:
+    """Records one unit into the collection at `root`, in this process. Returns its numbers of episodes and rows."""
+    episodes = rows = 0
+    with UnitWriter(root, unit.name, EMBODIMENT) as writer:
+        for record in record_unit(_world(unit.task), unit):
+            writer.add(record)
+            episodes, rows = episodes + 1, rows + len(record)
+    return episodes, rows
+
+
+_worlds: dict[str, MetaWorld] = {}
+
+
+def _world(task: str) -> MetaWorld:
+    """The task's world in this process; one is kept, because a process can draw with one renderer at a time."""
+    if task not in _worlds:
+        for world in _worlds.values():
+            world.close()
+        _worlds.clear()
+        _worlds[task] = make_world(task)
+    return _worlds[task]
+
+
+def _record_all(config: CollectConfig, todo: list[Unit]) -> Iterator[tuple[int, int]]:
+    """Numbers of episodes and rows of each unit as it is finished, in any order. Stops all processes when the caller stops."""
+    if not todo:
+        return
+    choose_backend()
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(config.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
+    try:
+        pending: set[Future[tuple[int, int]]] = {pool.submit(record_into, config.root, unit) for unit in todo}
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+        pool.shutdown()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+            process.join()
+        raise
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal; the one that started the others ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _is_finished(config: CollectConfig) -> bool:
+    if not is_assembled(config.root):
+        return False
+    _check_manifest(config.root / "meta" / MANIFEST, config)
+    return True
+
+
+def _prepare(config: CollectConfig) -> None:
+    staging = config.root / STAGING
+    if config.root.is_dir() and any(config.root.iterdir()) and not staging.is_dir():
+        raise CollectError(f"{config.root} is not empty and holds no collection to go on with; choose another folder")
+    staging.mkdir(parents=True, exist_ok=True)
+    manifest = staging / MANIFEST
+    if manifest.is_file():
+        _check_manifest(manifest, config)
+    else:
+        manifest.write_text(config.manifest(), "utf-8")
+    remove_partial_units(config.root)
+
+
+def _check_manifest(path: Path, config: CollectConfig) -> None:
+    if not path.is_file():
+        raise CollectError(f"{config.root} holds a dataset that `collect` did not make; choose another folder")
+    there, here = json.loads(path.read_text("utf-8")), json.loads(config.manifest())
+    for name, value in here.items():
+        if there.get(name) != value:
+            raise CollectError(f"{config.root} holds a collection with {name} {there.get(name)}, not {value}; choose another folder")
+
+
+@contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    """Turns what the operating system refuses into one sentence."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise CollectError("a collecting process was ended from outside (out of memory?); run the same command with fewer workers") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CollectError(f"cannot write {root}: {reason}; free space or choose another folder, then run the same command again") from error
