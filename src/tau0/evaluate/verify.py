@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tau0.actions import absolute_from_delta, absolute_from_relative, delta_to_previous, relative_to_state
-from tau0.data.progress import align_returns, segment_returns
+from tau0.data.progress import aligned_progress, success_progress
 from tau0.flow import TIMESTEP_SCALE, Euler, Schedule, UniPC, euler_schedule, shift, solve, unipc_schedule
 from tau0.geometry import matrix_to_rotation_6d, quaternion_to_matrix
 from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig, WorldModelConfig
@@ -191,12 +191,11 @@ def _end_effector_actions(tensors: Mapping[str, Tensor], _: Mapping[str, str]) -
 def _progress_labels(tensors: Mapping[str, Tensor], _: Mapping[str, str]) -> Iterator[Check]:
     for name in sorted(n for n in tensors if n.startswith("success.")):
         _, steps, gamma = name.split(".", 2)
-        returns = torch.from_numpy(segment_returns(int(steps.removeprefix("steps")), float(gamma.removeprefix("gamma"))))
-        yield _compare(name, returns.float(), tensors[name], FLOAT32_NOISE_TOLERANCE)
-    aligned = align_returns(
-        tensors["aligned.valid_indices"].numpy(), tensors["aligned.valid_returns"].numpy(), tensors["aligned.sample_indices"].numpy()
-    )
-    yield _compare("aligned.progress", torch.from_numpy(aligned).float(), tensors["aligned.progress"], FLOAT32_NOISE_TOLERANCE)
+        returns = torch.from_numpy(success_progress(int(steps.removeprefix("steps")), float(gamma.removeprefix("gamma"))))
+        yield _compare(name, returns, tensors[name], FLOAT32_NOISE_TOLERANCE)
+    names = ("sample_indices", "valid_indices", "valid_returns")
+    aligned = aligned_progress(*(tensors[f"aligned.{name}"].numpy() for name in names))
+    yield _compare("aligned.progress", torch.from_numpy(aligned), tensors["aligned.progress"], FLOAT32_NOISE_TOLERANCE)
 
 
 KINDS: dict[str, Callable[[Mapping[str, Tensor], Mapping[str, str]], Iterator[Check]]] = {

@@ -12,13 +12,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 THETA = 10000.0
 
-Rotation = tuple[Tensor, Tensor]
+Rotation = Tensor
 KeysValues = tuple[Tensor, Tensor]
 
 
 @lru_cache(maxsize=64)
 def rotary_1d(length: int, head_dim: int, device: torch.device) -> Rotation:
-    """Cosines and sines (length, head_dim / 2) of positions 0 .. length - 1, computed in float64."""
+    """Unit complex numbers (length, head_dim / 2) of positions 0 .. length - 1, computed in float64."""
     return _as_rotation(_angles(length, head_dim, device))
 
 
@@ -42,14 +42,13 @@ def _angles(length: int, dim: int, device: torch.device) -> Tensor:
 
 
 def _as_rotation(angles: Tensor) -> Rotation:
-    return angles.cos().float(), angles.sin().float()
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
 
 
 def rotate(x: Float[Tensor, "*n s hd"], rotation: Rotation) -> Float[Tensor, "*n s hd"]:
     """Each adjacent pair of channels (2i, 2i + 1), as a complex number, turned by its angle."""
-    cos, sin = rotation
-    real, imaginary = rearrange(x.float(), "... (p two) -> two ... p", two=2)
-    return torch.stack([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1).flatten(-2).to(x.dtype)
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
 
 
 class SelfAttention(nn.Module):
