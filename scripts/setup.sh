@@ -28,7 +28,7 @@ ensure_venv_module() {
   version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   package="python$version-venv"
   say "$1 has no venv module; installing $package"
-  if command -v apt-get > /dev/null && as_root apt-get update -q > /dev/null && as_root apt-get install -y -q "$package" > /dev/null; then return; fi
+  if command -v apt-get > /dev/null && as_root apt-get update -q > /dev/null && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$package" > /dev/null; then return; fi
   fail "$1 cannot make virtual environments, and $package could not be installed from here. Run: sudo apt-get install $package"
 }
 

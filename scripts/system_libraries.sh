@@ -29,7 +29,7 @@ install() {
     root=(sudo -n)
   fi
   # shellcheck disable=SC2086
-  "${root[@]}" apt-get update -q > /dev/null && DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -q --no-install-recommends $packages > /dev/null
+  "${root[@]}" apt-get update -q > /dev/null && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages > /dev/null
 }
 
 can_render && exit 0
