@@ -107,7 +107,7 @@ def read_catalogue(info: Info) -> tuple[EpisodeInfo, ...]:
 
 
 def _rows(path: Path, info: Info) -> list[dict[str, Any]]:
-    table = read_parquet(path)
+    table = read_parquet(path, skip="stats/")
     wanted = [*_REQUIRED, *(f"videos/{camera}/{field}" for camera in info.cameras for field in _VIDEO_FIELDS)]
     missing = [name for name in wanted if name not in table.column_names]
     if missing:

@@ -10,6 +10,7 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -36,10 +37,12 @@ def decode_frames(path: Path, times_s: NDArray[np.float64], fps: float) -> Pixel
     if not len(times_s):
         raise ValueError(f"no times were given for {path}")
     tolerance_s, found = 0.5 / fps, []
+    # One converter for all frames: a fresh one for each costs more than decoding a small picture.
+    converter = VideoReformatter()
     try:
         for time_s, frame in _frames_from(path, float(times_s[0]) - tolerance_s):
             while len(found) < len(times_s) and abs(time_s - times_s[len(found)]) < tolerance_s:
-                found.append(frame.to_ndarray(format="rgb24"))
+                found.append(converter.reformat(frame, format="rgb24").to_ndarray())
             if len(found) == len(times_s):
                 return np.stack(found)
             if time_s > times_s[len(found)] + tolerance_s:

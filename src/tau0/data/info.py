@@ -121,8 +121,8 @@ def read_tasks(root: Path) -> dict[int, str]:
     return dict(zip(table["task_index"].to_pylist(), table[text].to_pylist(), strict=True))
 
 
-def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """One parquet file as a table.
+def read_parquet(path: Path, skip: str | None = None) -> pa.Table:
+    """One parquet file as a table, without the columns whose names begin with `skip`.
 
     Raises:
         DatasetError: When the file is missing or cannot be read, naming it.
@@ -130,7 +130,8 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     if not path.is_file():
         raise DatasetError(f"{path} is missing: the dataset is incomplete")
     try:
-        return pq.ParquetFile(path).read(columns=columns)
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=[name for name in file.schema_arrow.names if skip is None or not name.startswith(skip)])
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"{path} cannot be read as parquet: {error}") from error
 
