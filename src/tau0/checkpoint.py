@@ -1,0 +1,210 @@
+"""A checkpoint describes itself: a folder with `config.json` and safetensors, never pickle.
+
+Everything that must agree between training and a robot is in the config; loading checks every piece of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tau0.actions import ActionCodec
+from tau0.contract import Embodiment
+from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
+from tau0.model.config import WorldModelConfig
+from tau0.model.text import CachedText, SentenceEncoder, TextEncoder
+from tau0.model.weights import WeightsError, load_exactly
+from tau0.model.world_model import WorldModel
+
+FORMAT_VERSION = 1
+CONFIG_NAME, MODEL_NAME, AUTOENCODER_NAME, SIMULATOR_NAME = "config.json", "model.safetensors", "autoencoder.safetensors", "simulator.safetensors"
+
+
+class CheckpointError(ValueError):
+    """A folder that is not a whole checkpoint, or not one for this use. The message names the file and the field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """When candidates are good enough to execute without simulation (SPEC.md section 6, step 3).
+
+    Attributes:
+        threshold: Gamma: the best RCS must reach it.
+        sigmas: Levels of the score.
+        num_noises: Shared noises per level.
+        chosen_by: How the threshold was found, in words.
+    """
+
+    threshold: float
+    sigmas: tuple[float, ...] = (0.6,)
+    num_noises: int = 1
+    chosen_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How the policy and the simulator are sampled.
+
+    Attributes:
+        action_steps: UniPC steps of the action expert, shift 1.
+        video_steps: UniPC steps of the joint mode, shift `video_shift`.
+        rank_steps: Euler steps at shift 1 with which the simulator ranks candidates.
+        video_shift: Shift of the video levels in training and in the joint mode.
+        num_memory: Memory frames of the simulator.
+        num_future: Future latent frames.
+        execute_steps: Steps of a chunk executed before the next query.
+    """
+
+    action_steps: int = 5
+    video_steps: int = 10
+    rank_steps: int = 5
+    video_shift: float = 5.0
+    num_memory: int = 3
+    num_future: int = 2
+    execute_steps: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """Everything about a checkpoint but its weights.
+
+    Attributes:
+        name: For people.
+        embodiment: The robot it was trained for.
+        codec: Action representation and statistics.
+        model: The world model, or the policy where the simulator is a model of its own.
+        simulator: The simulator's own model; None where one trunk serves both.
+        autoencoder: Our own video autoencoder.
+        text: Identity of the text encoder.
+        sampling: Numbers of steps.
+        gate: None until one was chosen.
+        provenance: Recipe, data, seeds, scores: text for people.
+        format_version: Of this file.
+    """
+
+    name: str
+    embodiment: Embodiment
+    codec: ActionCodec
+    model: WorldModelConfig
+    autoencoder: AutoencoderConfig
+    text: str
+    simulator: WorldModelConfig | None = None
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    gate: GateConfig | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
+    format_version: Literal[1] = FORMAT_VERSION
+
+
+_CONFIG = pydantic.TypeAdapter(CheckpointConfig, config=pydantic.ConfigDict(extra="forbid"))
+
+
+def config_to_json(config: CheckpointConfig) -> str:
+    """The config as indented JSON."""
+    return _CONFIG.dump_json(config, indent=2).decode() + "\n"
+
+
+def config_from_json(text: str | bytes, source: str = CONFIG_NAME) -> CheckpointConfig:
+    """Inverse of `config_to_json`. Raises `CheckpointError` naming each field that does not fit."""
+    try:
+        return _CONFIG.validate_json(text)
+    except pydantic.ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}, got {str(e['input'])[:60]!r}" for e in error.errors()]
+        raise CheckpointError(f"{source}: " + "; ".join(lines)) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint in memory. `simulator` is `model` itself where one trunk serves both."""
+
+    config: CheckpointConfig
+    model: WorldModel
+    simulator: WorldModel
+    autoencoder: Autoencoder
+    text: TextEncoder
+    fingerprint: str = ""
+
+
+def build(config: CheckpointConfig) -> Checkpoint:
+    """Freshly initialised networks of the config's shape, in evaluation mode."""
+    model = WorldModel(config.model)
+    simulator = model if config.simulator is None else WorldModel(config.simulator)
+    text = CachedText(SentenceEncoder(config.model.trunk.text_length))
+    if text.identity != config.text:
+        raise CheckpointError(f"text encoder is {text.identity!r}, the checkpoint was trained with {config.text!r}: install that version")
+    autoencoder = Autoencoder(config.autoencoder)
+    return Checkpoint(config=config, model=model.eval(), simulator=simulator.eval(), autoencoder=autoencoder.eval(), text=text)
+
+
+def _networks(checkpoint: Checkpoint) -> dict[str, nn.Module]:
+    networks: dict[str, nn.Module] = {MODEL_NAME: checkpoint.model, AUTOENCODER_NAME: checkpoint.autoencoder}
+    if checkpoint.config.simulator is not None:
+        networks[SIMULATOR_NAME] = checkpoint.simulator
+    return networks
+
+
+def save(checkpoint: Checkpoint, folder: Path) -> None:
+    """Writes the folder whole or not at all: a neighbour first, then one rename. An older checkpoint there is replaced only then."""
+    tensors = {name: {k: v.contiguous() for k, v in net.state_dict().items()} for name, net in _networks(checkpoint).items()}
+    save_files(folder, tensors, {CONFIG_NAME: config_to_json(checkpoint.config)})
+
+
+def save_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, str]) -> None:
+    """Writes safetensors and text files as one folder, atomically, synced to disk before the old folder goes."""
+    folder = folder.absolute()
+    draft, old = folder.with_name(f".{folder.name}.draft-{os.getpid()}"), folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        for name, group in tensors.items():
+            save_file(dict(group), draft / name)
+        for name, text in texts.items():
+            (draft / name).write_text(text)
+        for path in draft.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.rename(old)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load(folder: Path) -> Checkpoint:
+    """The checkpoint in `folder`.
+
+    Raises:
+        CheckpointError: When a file is missing or unreadable, a field does not fit, or a tensor is missing, foreign or mis-shaped.
+    """
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is not a checkpoint: it has no {CONFIG_NAME}")
+    checkpoint = build(config_from_json(path.read_bytes(), str(path)))
+    for name, network in _networks(checkpoint).items():
+        try:
+            load_exactly(network, load_file(folder / name), str(folder / name))
+        except FileNotFoundError:
+            raise CheckpointError(f"{folder} is not a whole checkpoint: it has no {name}") from None
+        except SafetensorError as error:
+            raise CheckpointError(f"{folder / name} cannot be read: {error}") from None
+        except WeightsError as error:
+            raise CheckpointError(str(error)) from None
+    return Checkpoint(**{**vars(checkpoint), "fingerprint": fingerprint(folder)})
+
+
+def fingerprint(folder: Path) -> str:
+    """First 16 hex digits of the SHA-256 over all files of the checkpoint, names included."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.name == CONFIG_NAME or p.suffix == ".safetensors"):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
