@@ -16,17 +16,25 @@ let parts = {};
 const episode = () => episodes[state.episode];
 const decision = () => episode().decisions[state.decision];
 
-function chooseEpisode(index, chosen = 0) {
+/** The first decision with a revision, or else with imagined futures, or else the first. */
+function mostTelling() {
+  const kinds = episode().decisions.map((each) => each.kind);
+  return Math.max(0, kinds.includes("revised") ? kinds.indexOf("revised") : kinds.indexOf("simulated"));
+}
+
+function chooseEpisode(index, chosen = null) {
   state.episode = index;
   [...picker.children].forEach((button, i) => {
     button.setAttribute("aria-selected", i === index);
     button.tabIndex = i === index ? 0 : -1;
+    if (i === index) picker.scrollLeft = button.offsetLeft - picker.offsetLeft - (picker.clientWidth - button.offsetWidth) / 2;
   });
   showEpisode();
-  if (episode().decisions.length) chooseDecision(chosen, false);
+  chooseDecision(chosen ?? mostTelling());
 }
 
-function chooseDecision(index, seek = true) {
+function chooseDecision(index) {
+  if (!episode().decisions.length) return;
   state.decision = Math.max(0, Math.min(episode().decisions.length - 1, index));
   state.round = decision().chosen.round;
   state.candidate = decision().chosen.index;
@@ -34,7 +42,7 @@ function chooseDecision(index, seek = true) {
     tick.setAttribute("aria-selected", i === state.decision);
     tick.tabIndex = i === state.decision ? 0 : -1;
   });
-  if (seek) seekTo(decision().step);
+  seekTo(decision().step);
   history.replaceState(null, "", `#episode=${state.episode + 1}&decision=${state.decision + 1}`);
   showDecision();
 }
@@ -60,12 +68,18 @@ function showEpisode() {
   const bytes = Uint8Array.from(atob(one.video.split(",")[1]), (c) => c.charCodeAt(0));
   if (parts.address) URL.revokeObjectURL(parts.address);
   const address = URL.createObjectURL(new Blob([bytes], { type: "video/mp4" }));
-  const video = html("video", { src: address, poster: one.poster, controls: true, muted: true, playsinline: true, preload: "auto",
+  const video = html("video", { src: address, muted: true, onclick: () => togglePlay(), playsinline: true, preload: "auto",
     style: `aspect-ratio: ${one.aspect}`, "aria-label": `Film of the episode: ${one.instruction}` });
   parts = {
     address, video, ticks: html("div", { class: "ticks", role: "tablist", "aria-label": "Decisions" }),
-    playhead: html("div", { class: "playhead", hidden: true }), verdict: html("div", { class: "verdict", "aria-live": "polite" }), detail: html("div"),
+    playhead: html("div", { class: "playhead", hidden: true }), detail: html("div"),
+    where: html("span"), badge: html("span"), words: html("p", { class: "words", "aria-live": "polite" }), evidence: html("div", { class: "verdict" }),
+    play: html("button", { class: "play", onclick: () => togglePlay() }, "Play the episode"),
+    back: html("button", { "aria-label": "Previous decision", onclick: () => chooseDecision(state.decision - 1) }, "‹"),
+    on: html("button", { "aria-label": "Next decision", onclick: () => chooseDecision(state.decision + 1) }, "›"),
   };
+  const verdict = html("div", { class: "verdict" },
+    html("div", { class: "where" }, parts.where, html("span", { class: "turn" }, parts.back, parts.on)), parts.badge, parts.words, parts.evidence);
   parts.ticks.append(...one.decisions.map((each, i) => html("button", {
     class: `tick is-${each.kind}`, role: "tab", style: `flex: ${Math.max(1, each.end - each.step)} 0 0`,
     "aria-label": `Decision ${i + 1} at step ${each.step}: ${KINDS[each.kind]}`, title: `step ${each.step}: ${KINDS[each.kind]}`,
@@ -77,24 +91,34 @@ function showEpisode() {
     html("p", { class: "meta" }, html("span", { class: one.success ? "outcome" : "outcome failed" }, one.success ? "solved" : "not solved"),
       [one.task, `seed ${one.seed}`, `mode ${one.mode}`, `${one.numSteps} steps`, `${one.seconds.toFixed(1)} s`].map((word) => html("span", null, word))),
     html("div", { class: "top" },
-      html("div", { class: "film" }, video, html("div", { class: "views" }, one.cameras.map((name) => html("span", null, name)))), parts.verdict),
+      html("div", { class: "film" }, video, html("div", { class: "views" }, one.cameras.map((name) => html("span", null, name))),
+        html("div", { class: "player" }, parts.play, html("span", null, "The line on the strip below shows where the film is."))), verdict),
     html("div", { class: "timeline" }, parts.ticks, parts.playhead,
       html("div", { class: "scale" }, html("span", null, "step 0"), html("span", null, `step ${one.numSteps}`))),
     html("div", { class: "legend" }, kinds.map((kind) => html("span", { class: `badge is-${kind}` }, KINDS[kind]))),
     parts.detail);
-  video.addEventListener("timeupdate", movePlayhead);
+  for (const event of ["timeupdate", "play", "pause", "ended"]) video.addEventListener(event, movePlayhead);
+}
+
+function togglePlay() {
+  if (!parts.video.paused) return parts.video.pause();
+  parts.video.currentTime = parts.video.ended || parts.play.dataset.from !== "here" ? 0 : parts.video.currentTime;
+  parts.play.dataset.from = "here";
+  return parts.video.play();
 }
 
 function seekTo(step) {
   const steps = episode().frameSteps;
   const after = steps.findIndex((one) => one >= step);
   parts.video.pause();
+  delete parts.play.dataset.from;
   parts.video.currentTime = Math.max(0, (after < 0 ? steps.length - 1 : after) + 0.5) / episode().fps;
 }
 
 function movePlayhead() {
   const steps = episode().frameSteps;
   const step = steps[Math.min(steps.length - 1, Math.floor(parts.video.currentTime * episode().fps))];
+  parts.play.textContent = parts.video.paused ? "Play the episode" : "Pause";
   parts.playhead.hidden = parts.video.paused;
   parts.playhead.style.left = `${100 * Math.min(1, step / Math.max(1, episode().numSteps))}%`;
 }
@@ -111,13 +135,15 @@ function showVerdict(one) {
   const count = episode().decisions.length;
   const scores = one.rounds[0].candidates.map((candidate) => candidate.score).filter((score) => score !== null);
   const everyScore = episode().decisions.flatMap((each) => [each.gate, ...each.rounds[0].candidates.map((candidate) => candidate.score)]);
-  const turn = (by, sign, name) => html("button", { "aria-label": name, disabled: !episode().decisions[state.decision + by], onclick: () => chooseDecision(state.decision + by) }, sign);
-  parts.verdict.replaceChildren(...[
-    html("div", { class: "where" }, html("span", null, html("b", null, `Decision ${state.decision + 1}`), ` of ${count}, at step ${one.step}`),
-      html("span", { class: "turn" }, turn(-1, "‹", "Previous decision"), turn(1, "›", "Next decision"))),
-    html("span", { class: `badge is-${one.kind}` }, KINDS[one.kind]),
-    html("p", { class: "words" }, one.words),
-    scores.length > 1 && html("div", null, html("p", { class: "tag" }, "How far the policy believes in each plan (0 is perfect)"), gateDrawing(scores, one.gate, range(everyScore, 0.05))),
+  parts.where.replaceChildren(html("b", null, `Decision ${state.decision + 1}`), ` of ${count}, at step ${one.step}`);
+  parts.badge.className = `badge is-${one.kind}`;
+  parts.badge.textContent = KINDS[one.kind];
+  parts.words.textContent = one.words;
+  parts.back.disabled = state.decision === 0;
+  parts.on.disabled = state.decision === count - 1;
+  parts.evidence.replaceChildren(...[
+    scores.length > 1 && html("div", null, html("p", { class: "tag" }, "How far the policy believes in each candidate (further right is better, 0 is perfect)"),
+      gateDrawing(scores, one.gate, range(everyScore, 0.05))),
     timeSpent(one.milliseconds),
   ].filter(Boolean));
 }
@@ -138,13 +164,14 @@ function comparison(one) {
   const candidate = one.rounds[state.round].candidates[state.candidate];
   const isChosen = state.round === one.chosen.round && state.candidate === one.chosen.index;
   const name = `${state.round ? "revised candidate" : "candidate"} ${state.candidate + 1}`;
+  const colour = `is-${colourOf(one, state.round)}`;
   const picture = (tiles, view, words, label) => html("figure", null, tile(one.sprite, tiles[view], `${episode().cameras[view]}, ${label}`), html("figcaption", { class: "tag" }, words));
   const ahead = candidate.frames ? one.offsets.length : Math.max(1, one.real.filter(Boolean).length);
-  const realWords = (offset, real) => [html("b", null, "real"), ` +${offset}`, one.step + offset > one.end ? ", after a new decision" : ""];
-  const cameras = episode().cameras.map((camera, view) => html("div", { class: "camera", style: `--ahead: ${ahead}` },
+  const realWords = (offset, real) => [html("b", null, "real"), ` +${offset} steps`, one.step + offset > one.end ? ", after a new decision" : ""];
+  const cameras = episode().cameras.map((camera, view) => html("div", { class: candidate.frames ? "camera" : "camera plain", style: `--ahead: ${ahead}` },
     html("div", { class: "now" }, picture(one.now, view, [html("b", null, "now"), `, ${camera}`], "now")),
-    candidate.frames && one.offsets.map((offset, j) => html("div", { class: `is-${one.kind}` },
-      picture(candidate.frames[j], view, [html("b", null, "imagined"), ` +${offset}`], `imagined ${offset} steps ahead`))),
+    candidate.frames && one.offsets.map((offset, j) => html("div", { class: colour },
+      picture(candidate.frames[j], view, [html("b", null, "imagined"), ` +${offset} steps`], `imagined ${offset} steps ahead`))),
     one.real.map((real, j) => real ? picture(real.tiles, view, realWords(one.offsets[j], real), `real, ${one.offsets[j]} steps later`)
       : candidate.frames && html("div", null, html("div", { class: "none" }, "the episode had ended"), html("p", { class: "tag" }, `+${one.offsets[j]}`)))));
   const title = candidate.frames ? "What it imagined, and what happened" : "What happened next";
@@ -154,15 +181,19 @@ function comparison(one) {
   return html("div", { class: "block" }, html("h4", null, title), html("p", { class: "note" }, note), html("div", { class: "compare" }, cameras));
 }
 
+const colourOf = (one, round) => (round ? "revised" : one.rounds[0].candidates[0].progress ? "simulated" : one.kind);
+
 function roundBlock(one, round, index) {
   const everyAction = one.rounds.flatMap((each) => each.candidates.flatMap((candidate) => candidate.actions.flat()));
   const everyProgress = one.rounds.flatMap((each) => each.candidates.flatMap((candidate) => candidate.progress || []));
-  const limits = { actions: range([0, ...everyAction], 0.1), progress: everyProgress.length ? range(everyProgress, 0.4) : null };
+  const everyScore = one.rounds.flatMap((each) => each.candidates.map((candidate) => candidate.score));
+  const limits = { scores: range([...everyScore, one.gate], 0.02), actions: range([0, ...everyAction], 0.1), progress: everyProgress.length ? range(everyProgress, 0.4) : null };
   const count = round.candidates.length;
-  const title = index ? `The revision: ${count} new plans` : count === 1 ? "The plan" : `The ${count} plans considered`;
+  const title = index ? `The revision: ${count} new candidates` : count === 1 ? "The one candidate" : `The ${count} candidates`;
   const kept = one.chosen.round === 1 ? "One of them promised more than the best of the first round, so it replaced it." : "None promised more than the best of the first round, so they were put aside.";
   const note = index ? `The policy was shown the most promising future while that was still half formed, and planned again towards it. ${kept}`
-    : round.candidates[0].progress ? "Choose a plan to compare its imagined future above. Curves share their axes; the dot marks the peak." : "Every drawing has the same axes.";
+    : round.candidates[0].progress ? `Choose one to compare its imagined future above. All curves of progress run from ${number(limits.progress[0])} to ${number(limits.progress[1])} over ${round.candidates[0].progress.length} steps; the dot marks the peak.`
+      : "Every drawing has the same axes.";
   const names = episode().actionNames;
   return html("div", { class: "block" }, html("h4", null, title), html("p", { class: "note" }, note),
     html("p", { class: "keys" }, round.candidates[0].actions.length <= KEYS.length && round.candidates[0].actions.map((_, i) => html("span", { style: `--key: ${key(i)}` }, names[i] || `action ${i + 1}`))),
@@ -175,17 +206,18 @@ function card(one, round, roundIndex, candidate, i, limits) {
   const remark = i === round.mostPromising ? "most promising" : i === round.mostConsistent && round.candidates.length > 1 ? "most believed" : "";
   const peak = candidate.progress && Math.max(...candidate.progress);
   return html("button", {
-    class: `card is-${one.kind}${isChosen ? " chosen" : ""}`, "aria-pressed": roundIndex === state.round && i === state.candidate,
-    "aria-label": `Plan ${i + 1}${isChosen ? ", executed" : ""}${remark ? `, ${remark}` : ""}`,
+    class: `card is-${colourOf(one, roundIndex)}${isChosen ? " chosen" : ""}`, "aria-pressed": roundIndex === state.round && i === state.candidate,
+    "aria-label": `Candidate ${i + 1}${isChosen ? ", executed" : ""}${remark ? `, ${remark}` : ""}`,
     onclick: () => { state.round = roundIndex; state.candidate = i; showKeepingFocus(roundIndex, i); },
   },
-  html("header", null, html("b", null, `${i + 1}`), isChosen ? html("span", { class: "pill" }, "executed") : html("span", { class: "aside" }, remark)),
+  html("header", null, html("b", null, html("span", { class: "word" }, "Candidate "), `${i + 1}`), isChosen ? html("span", { class: "pill" }, "executed") : html("span", { class: "aside" }, remark)),
   candidate.frames && html("div", { class: "film-strip", style: `--ahead: ${one.offsets.length}` },
     episode().cameras.map((camera, view) => candidate.frames.map((tiles, j) => tile(one.sprite, tiles[view], `${camera}, imagined ${one.offsets[j]} steps ahead`)))),
   candidate.progress && html("div", { class: "measure" }, html("span", null, "progress"), html("b", null, number(peak)), progressDrawing(candidate.progress, others, limits.progress)),
   html("div", { class: "measure" }, html("span", null, "actions"), html("span", null, isChosen ? `first ${one.executed} executed` : ""),
     actionsDrawing(candidate.actions, limits.actions, isChosen ? one.executed : 0)),
-  candidate.score !== null && html("div", { class: "measure" }, html("span", null, "consistency"), html("b", null, number(candidate.score))));
+  candidate.score !== null && html("div", { class: "measure" }, html("span", null, "consistency"), html("b", null, number(candidate.score)),
+    scoreDrawing(candidate.score, round.candidates.map((other) => other.score), one.gate, limits.scores)));
 }
 
 function showKeepingFocus(roundIndex, i) {
@@ -206,4 +238,4 @@ const wanted = new URLSearchParams(location.hash.slice(1));
 const within = (name, count) => Math.max(0, Math.min(count - 1, (Number(wanted.get(name)) || 1) - 1));
 showPicker();
 const first = within("episode", episodes.length);
-chooseEpisode(first, within("decision", episodes[first].decisions.length));
+chooseEpisode(first, wanted.has("decision") ? within("decision", episodes[first].decisions.length) : null);

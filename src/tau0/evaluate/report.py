@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from tau0.evaluate.report_figures import episode_figure
 from tau0.evaluate.report_words import kind_of, plural
+from tau0.evaluate.statistics import wilson_interval
 from tau0.evaluate.trace import EpisodeTrace
 
 ROOM = Path(__file__).parent
@@ -37,8 +38,10 @@ class TaskResult:
     trials: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.successes <= self.trials:
-            raise ValueError(f"{self.task} in mode {self.mode}: {self.successes} successes of {self.trials} trials")
+        if not 0 <= self.successes <= self.trials or self.trials == 0:
+            raise ValueError(
+                f"{self.task} in mode {self.mode}: {self.successes} successes of {self.trials} trials, expected at least one trial"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +80,6 @@ def write_report(path: Path, traces: Sequence[EpisodeTrace], summary: ReportSumm
     return path
 
 
-def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a success rate, both ends in [0, 1]; all of it when nothing was tried."""
-    if trials == 0:
-        return 0.0, 1.0
-    rate, spread = successes / trials, z * z / trials
-    centre = (rate + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * float(np.sqrt(rate * (1 - rate) / trials + spread / (4 * trials)))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def _render(traces: Sequence[EpisodeTrace], summary: ReportSummary) -> str:
     environment = Environment(
         loader=FileSystemLoader(ROOM), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -111,8 +104,8 @@ def _lead(traces: Sequence[EpisodeTrace]) -> str:
     start = f"In this run it attempted {plural(tasks, 'task')} and solved {solved} of {plural(len(traces), 'episode')}."
     thinking = any(decision.proposals.progress is not None for trace in traces for decision in trace.decisions)
     if not thinking:
-        return f"{start} Below is every decision it took on the way."
-    return f"{start} Before it moved it drew up several plans and, when unsure, pictured where each would lead. Below is every one of them."
+        return f"{start} Every decision it took on the way is below."
+    return f"{start} Before it moved it drew up several plans and, when unsure, pictured where each would lead. All of it is below, to look at."
 
 
 def _counted(traces: Sequence[EpisodeTrace]) -> tuple[TaskResult, ...]:
@@ -122,9 +115,8 @@ def _counted(traces: Sequence[EpisodeTrace]) -> tuple[TaskResult, ...]:
 
 
 def _share(successes: int, trials: int) -> dict[str, Any]:
-    low, high = wilson_interval(successes, trials)
-    rate = successes / trials if trials else 0.0
-    return {"successes": successes, "trials": trials, "percent": 100 * rate, "low": 100 * low, "high": 100 * high}
+    rate = wilson_interval(successes, trials)
+    return {"successes": successes, "trials": trials, "percent": 100 * rate.estimate, "low": 100 * rate.low, "high": 100 * rate.high}
 
 
 def _modes(results: Sequence[TaskResult]) -> list[str]:

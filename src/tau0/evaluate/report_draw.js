@@ -16,9 +16,11 @@ function build(node, attributes, children) {
 const html = (tag, attributes, ...children) => build(document.createElement(tag), attributes, children);
 const svg = (tag, attributes, ...children) => build(document.createElementNS(SVG, tag), attributes, children);
 
-function number(value) {
+/** Two decimals, or up to four where two would show nothing or hide a difference from `beside`. */
+function number(value, beside = null) {
   if (value === null) return "–";
-  const digits = Math.abs(value) >= 0.01 || value === 0 ? 2 : 4;
+  let digits = Math.abs(value) >= 0.01 || value === 0 ? 2 : 4;
+  while (beside !== null && beside !== value && digits < 4 && value.toFixed(digits) === beside.toFixed(digits)) digits += 1;
   return value.toFixed(digits).replace("-", "−");
 }
 
@@ -83,20 +85,30 @@ function actionsDrawing(lines, limits, executed) {
     lines.map((line, i) => svg("path", { class: "action", style: `stroke: ${key(i)}`, d: path(line, width, height, limits) })));
 }
 
+/** One candidate's score among the others of its round, the gate as a line. */
+function scoreDrawing(score, others, gate, limits) {
+  const width = 220, height = 12, at = (value) => 4 + (width - 8) * (value - limits[0]) / (limits[1] - limits[0]);
+  return svg("svg", { class: "scores", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
+    svg("line", { class: "line", x1: 0, x2: width, y1: 6, y2: 6 }),
+    gate !== null && svg("line", { class: "limit", x1: at(gate), x2: at(gate), y1: 0, y2: 12 }),
+    others.map((other) => svg("circle", { class: "dot", cx: at(other), cy: 6, r: 3 })),
+    svg("circle", { class: "dot own", cx: at(score), cy: 6, r: 4.5 }));
+}
+
 /** Every score on one axis, the gate as a line, the side that passes tinted. */
 function gateDrawing(scores, gate, limits) {
   const width = 440, base = 40, left = 6, right = 434;
   const at = (value) => left + (right - left) * (value - limits[0]) / (limits[1] - limits[0]);
   const best = Math.max(...scores), line = gate === null ? null : at(gate);
   const anchor = (x) => (x > width * 0.75 ? "end" : x < width * 0.25 ? "start" : "middle");
-  const label = gate === null ? `Best score ${number(best)}` : `Best score ${number(best)}, gate ${number(gate)}`;
+  const label = gate === null ? `Best score ${number(best)}` : `Best score ${number(best, gate)}, gate ${number(gate, best)}`;
   return svg("svg", { class: "gate-axis", viewBox: `0 0 ${width} 62`, role: "img", "aria-label": label },
     line !== null && svg("rect", { class: "pass", x: line, y: 22, width: Math.max(0, right - line), height: 26 }),
     svg("line", { class: "axis", x1: left, x2: right, y1: base, y2: base }),
     scores.map((score) => score !== best && svg("circle", { class: "dot", cx: at(score), cy: base, r: 5 })),
     svg("circle", { class: "dot best", cx: at(best), cy: base, r: 6 }),
-    svg("text", { class: "strong", x: at(best), y: 16, "text-anchor": anchor(at(best)) }, `best ${number(best)}`),
+    svg("text", { class: "strong", x: at(best), y: 16, "text-anchor": anchor(at(best)) }, `best ${number(best, gate)}`),
     svg("line", { class: "axis", x1: at(best), x2: at(best), y1: 20, y2: 33 }),
     line !== null && svg("line", { class: "limit", x1: line, x2: line, y1: 22, y2: 48 }),
-    line !== null && svg("text", { class: "limit-name", x: line, y: 60, "text-anchor": anchor(line) }, `gate ${number(gate)}`));
+    line !== null && svg("text", { class: "limit-name", x: line, y: 60, "text-anchor": anchor(line) }, `gate ${number(gate, best)}`));
 }

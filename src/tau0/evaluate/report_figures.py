@@ -25,8 +25,8 @@ WEBP_QUALITY = 74
 def episode_figure(trace: EpisodeTrace) -> dict[str, Any]:
     """Everything the page shows of one episode, ready for JSON; pictures and film are data URIs."""
     fps = _frames_a_second(trace)
-    canvas = side_by_side(trace.frames)
-    ends = [*(decision.step for decision in trace.decisions[1:]), trace.num_steps]
+    canvas = side_by_side(trace.frames, gap=2, fill=128)
+    ends = [*(decision.step for decision in trace.decisions), trace.num_steps][1:]
     return {
         "task": trace.task,
         "instruction": trace.instruction,
@@ -47,10 +47,10 @@ def episode_figure(trace: EpisodeTrace) -> dict[str, Any]:
 
 
 def _frames_a_second(trace: EpisodeTrace) -> float:
-    """Real time where the rate is known, held between 8 and 30 so that a short film can be followed."""
+    """Real time where the rate is known, but held between 6 and 15 so that the eye can follow."""
     control_hz = trace.decisions[0].chunk.control_hz if trace.decisions else 30.0
     spacing = float(np.median(np.diff(trace.frame_steps))) if len(trace.frame_steps) > 1 else 1.0
-    return float(np.clip(control_hz / max(spacing, 1.0), 8, 30))
+    return float(np.clip(control_hz / max(spacing, 1.0), 6, 15))
 
 
 @dataclass
@@ -86,6 +86,7 @@ def _picture(pixels: Pixels, quality: int) -> str:
 
 def _decision_figure(trace: EpisodeTrace, decision: Decision, end: int) -> dict[str, Any]:
     sprite = _Sprite()
+    executed = max(0, min(len(decision.chunk), end - decision.step))
     horizon = decision.proposals.actions.shape[1]
     now = _nearest_frame(trace, decision.step)
     shown, offsets = _shown_frames(decision, horizon)
@@ -93,10 +94,10 @@ def _decision_figure(trace: EpisodeTrace, decision: Decision, end: int) -> dict[
         "step": decision.step,
         "end": end,
         "kind": kind_of(decision),
-        "words": explain(decision),
+        "words": explain(decision, executed) + (" With that, the task was solved." if trace.success and end == trace.num_steps else ""),
         "gate": None if decision.gate_threshold is None else _rounded(decision.gate_threshold),
         "passed": decision.gate_passed,
-        "executed": len(decision.chunk),
+        "executed": executed,
         "chosen": {"round": 1 if decision.choice == "revised" else 0, "index": decision.chosen},
         "peak": decision.peak,
         "milliseconds": {stage: round(value, 1) for stage, value in decision.milliseconds.items()},
@@ -145,15 +146,15 @@ def _candidate_figure(candidates: Candidates, i: int, sprite: _Sprite, shown: li
     progress, frames = candidates.progress, candidates.frames
     return {
         "score": None if candidates.scores is None else _rounded(float(candidates.scores[i])),
-        "progress": None if progress is None else _rounded_all(progress[i]),
+        "progress": None if progress is None else [_rounded(float(value)) for value in progress[i]],
         "actions": [_rounded_all(line) for line in candidates.actions[i].T],
         "frames": None if frames is None else [sprite.add(frames[i][:, f]) for f in shown],
     }
 
 
 def _rounded(value: float) -> float | None:
-    """Four significant digits; None for what a page cannot draw."""
-    return float(f"{value:.4g}") if math.isfinite(value) else None
+    """Five significant digits; None for what a page cannot draw."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 def _rounded_all(values: NDArray[np.floating[Any]]) -> list[float | None]:

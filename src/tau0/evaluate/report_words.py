@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
-
-import numpy as np
 
 from tau0.contract import Candidates, Decision
 
@@ -20,9 +19,15 @@ def kind_of(decision: Decision) -> Kind:
     return "gate" if decision.gate_passed else "direct"
 
 
-def explain(decision: Decision) -> str:
-    """The decision in one to three sentences. Candidates are counted from 1, numbers have two decimals."""
-    return " ".join([_first(decision), *_imagined(decision), *_revised(decision), _executed(decision)])
+def explain(decision: Decision, executed: int | None = None) -> str:
+    """The decision in a few sentences, candidates counted from 1.
+
+    Args:
+        decision: Complete, as the planner recorded it.
+        executed: Control steps that were really taken, where the episode ended before its chunk did.
+    """
+    steps = len(decision.chunk) if executed is None else executed
+    return " ".join([_first(decision), *_imagined(decision), *_revised(decision), _executed(decision, steps)])
 
 
 def best_progress(candidates: Candidates) -> tuple[int, float] | None:
@@ -33,9 +38,11 @@ def best_progress(candidates: Candidates) -> tuple[int, float] | None:
     return int(highest.argmax()), float(highest.max())
 
 
-def number(value: float) -> str:
-    """Two decimals and a real minus sign; more decimals where two would show nothing."""
+def number(value: float, beside: float | None = None) -> str:
+    """Two decimals and a real minus sign; up to four where two would show nothing, or would hide that it differs from `beside`."""
     digits = 2 if abs(value) >= 0.01 or value == 0 else 4
+    while beside is not None and digits < 4 and f"{value:.{digits}f}" == f"{beside:.{digits}f}":
+        digits += 1
     return f"{value:.{digits}f}".replace("-", "−")
 
 
@@ -49,13 +56,17 @@ def _first(decision: Decision) -> str:
     scores = decision.proposals.scores
     if scores is None:
         return "One plan was drawn." if count == 1 else f"{plural(count, 'plan')} were drawn and none was scored."
-    best = number(float(scores.max()))
-    if decision.gate_threshold is None or decision.gate_passed is None:
-        return f"Of {plural(count, 'candidate')}, number {int(scores.argmax()) + 1} was the most consistent, with {best}."
-    gate = number(decision.gate_threshold) if np.isfinite(decision.gate_threshold) else "any score"
+    top, gate = float(scores.max()), decision.gate_threshold
+    if gate is None or decision.gate_passed is None:
+        return f"Of {plural(count, 'candidate')}, number {int(scores.argmax()) + 1} was the most consistent, with {number(top)}."
+    best = f"The best of {plural(count, 'candidate')} scored {number(top, gate)}"
     if decision.gate_passed:
-        return f"The best of {plural(count, 'candidate')} scored {best}, above the gate of {gate}, so nothing had to be imagined."
-    return f"The best of {plural(count, 'candidate')} scored {best}, below the gate of {gate}, so all were imagined."
+        outcome = "nothing had to be imagined"
+    else:
+        outcome = "all were imagined" if decision.proposals.progress is not None else "it was not trusted, yet nothing was imagined"
+    if not math.isfinite(gate):
+        return f"{best}; the gate lets {'everything' if gate < 0 else 'nothing'} pass, so {outcome}."
+    return f"{best}, {'above' if decision.gate_passed else 'below'} the gate of {number(gate, top)}, so {outcome}."
 
 
 def _imagined(decision: Decision) -> list[str]:
@@ -72,17 +83,17 @@ def _revised(decision: Decision) -> list[str]:
     if best is None or before is None:
         return ["A revision was drawn from that future."]
     if decision.choice == "revised":
-        return [f"Planning again from that future promised {number(best[1])}, so the revision was kept."]
+        return [f"Planning again from that future promised {number(best[1], before[1])}, so the revision was kept."]
     verdict = "less" if best[1] < before[1] else "no more"
-    return [f"Planning again from that future promised {verdict}, {number(best[1])}, so the original was kept."]
+    return [f"Planning again from that future promised {verdict}, {number(best[1], before[1])}, so the original was kept."]
 
 
-def _executed(decision: Decision) -> str:
-    steps = plural(len(decision.chunk), "step")
+def _executed(decision: Decision, executed: int) -> str:
+    steps = plural(executed, "step")
     if len(decision.proposals.actions) == 1 and decision.revision is None:
         return f"It was executed for {steps}."
     who = f"revised candidate {decision.chosen + 1}" if decision.choice == "revised" else f"candidate {decision.chosen + 1}"
     until = ""
-    if decision.peak is not None and len(decision.chunk) == decision.peak + 1:
+    if decision.peak is not None and executed in (decision.peak, decision.peak + 1):
         until = ", up to its own peak"
     return f"{who.capitalize()} was executed for {steps}{until}."
