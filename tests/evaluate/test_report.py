@@ -151,9 +151,10 @@ def test_an_episode_without_imagined_pictures_or_decisions(tmp_path: Path, trace
 def test_results_of_several_modes_make_a_table(tmp_path: Path, trace: EpisodeTrace) -> None:
     results = [TaskResult(task="reach-v3", mode=mode, successes=n, trials=40) for mode, n in (("full", 36), ("single", 32))]
     text = write_report(tmp_path / "r.html", [trace], ReportSummary(results=tuple(results))).read_text(encoding="utf-8")
-    assert text.index(">single<") < text.index(">full<")
-    assert "80%, 95% interval 65 to 90%" in text
+    assert text.index("<b>single</b>") < text.index("<b>full</b>")
     assert "90%, 95% interval 77 to 96%" in text
+    assert "first plan drawn: 32 of 40, 80%" in text
+    assert 'aria-label="80 percent, 95% interval 65 to 90"' in text
 
 
 def test_bad_results_and_no_episodes_are_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tau0.evaluate.statistics import wilson_interval
 from tau0.evaluate.trace import EpisodeTrace
 
 ROOM = Path(__file__).parent
-MODES = ("single", "rcs", "full")
+MODES = {"single": "first plan drawn", "rcs": "most believed plan", "full": "imagine and revise"}
 STAGES = {
     "encode": "turn camera pictures into the model's own language",
     "propose": "draw the candidate plans",
@@ -101,7 +101,7 @@ def _render(traces: Sequence[EpisodeTrace], summary: ReportSummary) -> str:
 
 def _lead(traces: Sequence[EpisodeTrace]) -> str:
     solved, tasks = sum(trace.success for trace in traces), len({trace.task for trace in traces})
-    start = f"In this run it attempted {plural(tasks, 'task')} and solved {solved} of {plural(len(traces), 'episode')}."
+    start = f"In the episodes shown here it attempted {plural(tasks, 'task')} and solved {solved} of {len(traces)}."
     thinking = any(decision.proposals.progress is not None for trace in traces for decision in trace.decisions)
     if not thinking:
         return f"{start} Every decision it took on the way is below."
@@ -121,13 +121,16 @@ def _share(successes: int, trials: int) -> dict[str, Any]:
 
 def _modes(results: Sequence[TaskResult]) -> list[str]:
     present = {result.mode for result in results}
-    return [mode for mode in MODES if mode in present] + sorted(present - set(MODES))
+    return [mode for mode in MODES if mode in present] + sorted(present - MODES.keys())
 
 
 def _table(results: Sequence[TaskResult]) -> dict[str, Any]:
     cells = {(result.task, result.mode): _share(result.successes, result.trials) for result in results}
     modes, tasks = _modes(results), list(dict.fromkeys(result.task for result in results))
-    return {"modes": modes, "rows": [{"task": task, "cells": [cells.get((task, mode)) for mode in modes]} for task in tasks]}
+    return {
+        "modes": {mode: MODES.get(mode, "") for mode in modes},
+        "rows": [{"task": task, "cells": [cells.get((task, mode)) for mode in modes]} for task in tasks],
+    }
 
 
 def _overall(results: Sequence[TaskResult]) -> list[dict[str, Any]]:
