@@ -118,10 +118,10 @@ def standing_still() -> Behaviour:
     return Behaviour(name="still", act=lambda _w, label, _s: _still(label))
 
 
-def wrong(rng: np.random.Generator) -> Behaviour:
-    """The opposite of the expert, a random direction, or standing still."""
-    choice = rng.choice(["negated", "constant", "still"], p=[0.3, 0.5, 0.2])
-    return {"negated": negated, "constant": lambda: constant(rng), "still": standing_still}[str(choice)]()
+def wrong_pair(rng: np.random.Generator) -> tuple[Behaviour, Behaviour]:
+    """Two different wrong ways to act: a random direction, and the opposite of the expert, another direction, or standing still."""
+    other = str(rng.choice(["negated", "constant", "still"], p=[0.4, 0.3, 0.3]))
+    return constant(rng), {"negated": negated, "constant": lambda: constant(rng), "still": standing_still}[other]()
 
 
 def _direction(rng: np.random.Generator) -> Float:

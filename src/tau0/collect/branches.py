@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tau0.collect.behaviours import GRIPPER, Behaviour, expert, mistaken, weak, wrong
+from tau0.collect.behaviours import GRIPPER, Behaviour, expert, mistaken, weak, wrong_pair
 from tau0.collect.episode import TAIL_STEPS, Camera, Script, steps_to_solve
 from tau0.data.progress import failed_progress, window_progress
 from tau0.data.schema import Branch, EpisodeMeta, EpisodeRecord
@@ -34,12 +34,13 @@ def branch_frames(script: Script, count: int, rng: np.random.Generator) -> list[
 
 def group_behaviours(rng: np.random.Generator) -> list[tuple[Branch, Behaviour]]:
     """The five chunks of a group: the expert's, two near misses, two wrong ones."""
+    first, second = wrong_pair(rng)
     return [
         ("expert", expert()),
         ("near_miss", mistaken(rng, 0.05, 0.12)),
         ("near_miss", weak(rng)),
-        ("wrong", wrong(rng)),
-        ("wrong", wrong(rng)),
+        ("wrong", first),
+        ("wrong", second),
     ]
 
 

@@ -14,7 +14,7 @@ from tau0.contract import Pixels
 CODEC = "h264"
 PIXEL_FORMAT = "yuv444p"
 GROUP_OF_PICTURES = 2
-_QUALITY = {"crf": "14", "preset": "veryfast", "bf": "0"}
+_QUALITY = {"crf": "10", "preset": "veryfast", "bf": "0", "x264-params": "chroma-qp-offset=-6"}
 
 
 class VideoWriter:

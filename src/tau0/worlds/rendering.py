@@ -77,6 +77,7 @@ class Pictures:
             size: Height and width in pixels.
         """
         model.vis.quality.offsamples = 0
+        model.vis.global_.offwidth = model.vis.global_.offheight = 2 * size
         self._model, self._views, self._size = model, views, size
         self._renderer: Any = None
 
