@@ -192,7 +192,7 @@ function roundBlock(one, round, index) {
   const title = index ? `The revision: ${count} new candidates` : count === 1 ? "The one candidate" : `The ${count} candidates`;
   const kept = one.chosen.round === 1 ? "One of them promised more than the best of the first round, so it replaced it." : "None promised more than the best of the first round, so they were put aside.";
   const note = index ? `The policy was shown the most promising future while that was still half formed, and planned again towards it. ${kept}`
-    : round.candidates[0].progress ? `Choose one to compare its imagined future above. All curves of progress run from ${number(limits.progress[0])} to ${number(limits.progress[1])} over ${round.candidates[0].progress.length} steps; the dot marks the peak.`
+    : round.candidates[0].progress ? `Choose one to compare its imagined future above. All curves of progress run from ${number(limits.progress[0], null, 2)} to ${number(limits.progress[1], null, 2)} over ${round.candidates[0].progress.length} steps; the dot marks the peak.`
       : "Every drawing has the same axes.";
   const names = episode().actionNames;
   return html("div", { class: "block" }, html("h4", null, title), html("p", { class: "note" }, note),
@@ -213,7 +213,7 @@ function card(one, round, roundIndex, candidate, i, limits) {
   html("header", null, html("b", null, html("span", { class: "word" }, "Candidate "), `${i + 1}`), isChosen ? html("span", { class: "pill" }, "executed") : html("span", { class: "aside" }, remark)),
   candidate.frames && html("div", { class: "film-strip", style: `--ahead: ${one.offsets.length}` },
     episode().cameras.map((camera, view) => candidate.frames.map((tiles, j) => tile(one.sprite, tiles[view], `${camera}, imagined ${one.offsets[j]} steps ahead`)))),
-  candidate.progress && html("div", { class: "measure" }, html("span", null, "progress"), html("b", null, number(peak)), progressDrawing(candidate.progress, others, limits.progress)),
+  candidate.progress && html("div", { class: "measure" }, html("span", null, "progress"), html("b", null, number(peak, null, 2)), progressDrawing(candidate.progress, others, limits.progress)),
   html("div", { class: "measure" }, html("span", null, "actions"), html("span", null, isChosen ? `first ${one.executed} executed` : ""),
     actionsDrawing(candidate.actions, limits.actions, isChosen ? one.executed : 0)),
   candidate.score !== null && html("div", { class: "measure" }, html("span", null, "consistency"), html("b", null, number(candidate.score)),

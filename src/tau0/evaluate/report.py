@@ -104,8 +104,8 @@ def _lead(traces: Sequence[EpisodeTrace]) -> str:
     start = f"In the episodes shown here it attempted {plural(tasks, 'task')} and solved {solved} of {len(traces)}."
     thinking = any(decision.proposals.progress is not None for trace in traces for decision in trace.decisions)
     if not thinking:
-        return f"{start} Every decision it took on the way is below."
-    return f"{start} Before it moved it drew up several plans and, when unsure, pictured where each would lead. All of it is below, to look at."
+        return f"{start} Every decision on the way is below."
+    return f"{start} Before it moved it drew up several plans and, when unsure, pictured where each would lead."
 
 
 def _counted(traces: Sequence[EpisodeTrace]) -> tuple[TaskResult, ...]:

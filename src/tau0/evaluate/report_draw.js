@@ -7,6 +7,7 @@ const KEYS = ["--a", "--b", "--c", "--d", "--e", "--f"];
 function build(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name.startsWith("aria-")) node.setAttribute(name, String(value));
     else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
   }
   node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
@@ -16,10 +17,10 @@ function build(node, attributes, children) {
 const html = (tag, attributes, ...children) => build(document.createElement(tag), attributes, children);
 const svg = (tag, attributes, ...children) => build(document.createElementNS(SVG, tag), attributes, children);
 
-/** Two decimals, or up to four where two would show nothing or hide a difference from `beside`. */
-function number(value, beside = null) {
+/** Two decimals; `tiny` decimals below 0.01, and up to four where two would hide a difference from `beside`. */
+function number(value, beside = null, tiny = 4) {
   if (value === null) return "–";
-  let digits = Math.abs(value) >= 0.01 || value === 0 ? 2 : 4;
+  let digits = Math.abs(value) >= 0.01 || value === 0 ? 2 : tiny;
   while (beside !== null && beside !== value && digits < 4 && value.toFixed(digits) === beside.toFixed(digits)) digits += 1;
   return value.toFixed(digits).replace("-", "−");
 }
@@ -66,7 +67,7 @@ function progressDrawing(progress, others, limits) {
   const width = 220, height = 56, peak = progress.indexOf(Math.max(...progress));
   const x = peak * width / Math.max(1, progress.length - 1), y = height * (limits[1] - progress[peak]) / (limits[1] - limits[0]);
   const zero = limits[0] < 0 && limits[1] > 0 ? height * limits[1] / (limits[1] - limits[0]) : null;
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Progress rises to ${number(progress[peak])} at step ${peak}` },
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Progress rises to ${number(progress[peak], null, 2)} at step ${peak}` },
     svg("line", { class: "gridline", x1: 0, x2: width, y1: height, y2: height }),
     zero !== null && svg("line", { class: "axis", x1: 0, x2: width, y1: zero, y2: zero, "stroke-dasharray": "2 3" }),
     others.map((other) => svg("path", { class: "ghost", d: path(other, width, height, limits) })),

@@ -38,9 +38,9 @@ def best_progress(candidates: Candidates) -> tuple[int, float] | None:
     return int(highest.argmax()), float(highest.max())
 
 
-def number(value: float, beside: float | None = None) -> str:
-    """Two decimals and a real minus sign; up to four where two would show nothing, or would hide that it differs from `beside`."""
-    digits = 2 if abs(value) >= 0.01 or value == 0 else 4
+def number(value: float, beside: float | None = None, *, tiny: int = 4) -> str:
+    """Two decimals and a real minus sign; `tiny` decimals below 0.01, and up to four where two would hide a difference from `beside`."""
+    digits = 2 if abs(value) >= 0.01 or value == 0 else tiny
     while beside is not None and digits < 4 and f"{value:.{digits}f}" == f"{beside:.{digits}f}":
         digits += 1
     return f"{value:.{digits}f}".replace("-", "−")
@@ -73,7 +73,7 @@ def _imagined(decision: Decision) -> list[str]:
     best = best_progress(decision.proposals)
     if best is None:
         return []
-    return [f"Candidate {best[0] + 1} promised the most progress, {number(best[1])}."]
+    return [f"Candidate {best[0] + 1} promised the most progress, {number(best[1], tiny=2)}."]
 
 
 def _revised(decision: Decision) -> list[str]:
@@ -83,9 +83,9 @@ def _revised(decision: Decision) -> list[str]:
     if best is None or before is None:
         return ["A revision was drawn from that future."]
     if decision.choice == "revised":
-        return [f"Planning again from that future promised {number(best[1], before[1])}, so the revision was kept."]
+        return [f"Planning again from that future promised {number(best[1], before[1], tiny=2)}, so the revision was kept."]
     verdict = "less" if best[1] < before[1] else "no more"
-    return [f"Planning again from that future promised {verdict}, {number(best[1], before[1])}, so the original was kept."]
+    return [f"Planning again from that future promised {verdict}, {number(best[1], before[1], tiny=2)}, so the original was kept."]
 
 
 def _executed(decision: Decision, executed: int) -> str:
