@@ -32,7 +32,7 @@ def test_a_log_gets_plain_lines() -> None:
     assert "\x1b" not in output.getvalue()
 
 
-@pytest.mark.parametrize(("width", "shows_instruction"), [(120, True), (80, False)])
+@pytest.mark.parametrize(("width", "shows_instruction"), [(120, True), (80, False), (64, False)])
 def test_a_terminal_gets_a_table_that_fits(width: int, shows_instruction: bool) -> None:
     output = io.StringIO()
     run_two_episodes(Console(file=output, force_terminal=True, width=width, color_system=None, legacy_windows=False))
@@ -41,6 +41,8 @@ def test_a_terminal_gets_a_table_that_fits(width: int, shows_instruction: bool) 
     assert "✕" in final
     assert "1 of 2 solved" in final
     assert ("sphere" in final) is shows_instruction
+    assert all(len(line) <= width for line in final.splitlines())
+    assert "reach-v3" in final
 
 
 def test_a_decision_needs_an_episode() -> None:

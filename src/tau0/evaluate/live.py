@@ -107,17 +107,19 @@ class _Table:
     def __rich_console__(self, console: Console, options: object) -> Iterator[RenderableType]:
         is_wide = console.width >= 100
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("")
-        table.add_column("task", no_wrap=True)
+        table.add_column("", min_width=1)
+        table.add_column("task", no_wrap=True, overflow="ellipsis")
         if is_wide:
             table.add_column("told to", style="dim", overflow="ellipsis", no_wrap=True, max_width=max(16, console.width - 84))
         table.add_column("steps", no_wrap=True)
-        table.add_column("", justify="right", no_wrap=True)
+        table.add_column("", justify="right", no_wrap=True, min_width=3)
         for name, style in (("decided", ""), ("passed", "green"), ("imagined", "blue"), ("revised", "magenta")):
-            table.add_column(name, justify="right", style=style, no_wrap=True)
+            table.add_column(name, justify="right", style=style, no_wrap=True, min_width=len(name))
         for row in self._rows:
             told = [Text(row.instruction)] if is_wide else []
-            bar = ProgressBar(total=row.max_steps, completed=row.step, width=12, complete_style="cyan", finished_style="cyan")
+            bar = ProgressBar(
+                total=row.max_steps, completed=row.step, width=12 if is_wide else 6, complete_style="cyan", finished_style="cyan"
+            )
             counts = [Text(str(count)) for count in (row.decisions, row.passed, row.imagined, row.revised)]
             table.add_row(self._mark(row), Text(row.task, style="bold"), *told, bar, Text(str(row.step)), *counts)
         yield Group(table, self._footer())
