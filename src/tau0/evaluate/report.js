@@ -43,8 +43,17 @@ function chooseDecision(index) {
     tick.tabIndex = i === state.decision ? 0 : -1;
   });
   seekTo(decision().step);
-  history.replaceState(null, "", `#episode=${state.episode + 1}&decision=${state.decision + 1}`);
+  remember();
   showDecision();
+}
+
+/** Puts the choice in the address; a page shown inside another may not be allowed to, and works without. */
+function remember() {
+  try {
+    history.replaceState(null, "", `#episode=${state.episode + 1}&decision=${state.decision + 1}`);
+  } catch (error) {
+    if (error.name !== "SecurityError") throw error;
+  }
 }
 
 function showPicker() {
