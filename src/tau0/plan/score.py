@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tau0.flow import add_noise, velocity_target
-
-ActionVelocity = Callable[[Float[Tensor, "n ha da"], float], Float[Tensor, "n ha da"]]
+from tau0.policy.policy import ActionVelocity
 
 
 def redenoising_consistency(

@@ -1,0 +1,75 @@
+"""From what a robot observes to what the networks see, and back: shared by policy, simulator and planner.
+
+Encode stands beside decode. Which number means what stays with `actions`, which pixel means what with `views`.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from tau0.checkpoint import Checkpoint, CheckpointConfig
+from tau0.contract import Observation, Pixels
+from tau0.memory import Memory
+from tau0.tensors import Conditioning
+from tau0.views import canvas_to_views, stack_views, tensor_to_pixels, views_to_canvas
+
+
+class ObservationEncoder:
+    """Observations of one episode to `Conditioning`; remembers the frames that it has encoded."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._memory: Memory[Tensor] = Memory(checkpoint.config.sampling.num_memory)
+
+    def reset(self) -> None:
+        """Forgets every frame: the next episode must not remember this one."""
+        self._memory.reset()
+
+    @torch.inference_mode()
+    def encode(self, observation: Observation) -> Conditioning:
+        """The observation for one query of policy and simulator. Its frame joins the memory at `observation.step`.
+
+        Raises:
+            ContractError: When the observation does not fit the checkpoint's embodiment.
+            ActionError: When the state lies more than 100 deviations from its mean.
+            ValueError: When the step lies before an earlier one (a forgotten reset), or the instruction is too long.
+        """
+        config = self._checkpoint.config
+        weight = next(self._checkpoint.model.parameters())
+        views = stack_views(observation, config.embodiment).to(weight.device)
+        latents = self._checkpoint.autoencoder.encode(rearrange(views, "v c h w -> v c 1 h w"))
+        current = views_to_canvas(rearrange(latents, "v z f h w -> 1 v z f h w"))
+        self._memory.record(observation.step, current)
+        frames = self._memory.frames(observation.step)
+        return Conditioning(
+            current=current,
+            memory=torch.cat(frames, dim=2) if frames else current[:, :, :0],
+            text=self._checkpoint.text.encode([observation.instruction]).to(weight.device),
+            state=config.codec.encode_state(torch.from_numpy(observation.state).float()[None]).to(weight.device),
+        )
+
+
+def robot_actions(config: CheckpointConfig, actions: Float[Tensor, "n ha da"], state: Float[Tensor, " ds"]) -> Float[Tensor, "n ha da"]:
+    """Normalised chunks in robot units, within the robot's limits, on the CPU. `state` is in robot units."""
+    decoded = config.codec.decode(actions.cpu().float(), state.expand(len(actions), -1))
+    return torch.from_numpy(config.embodiment.action.clip(decoded.numpy()))
+
+
+def executable_actions(
+    config: CheckpointConfig, actions: Float[Tensor, "n ha da"], state: Float[Tensor, " ds"]
+) -> Float[Tensor, "n ha da"]:
+    """Normalised chunks as the robot would execute them: limits applied. This is what a simulator must be asked about."""
+    executed = robot_actions(config, actions, state)
+    return config.codec.encode(executed, state.expand(len(actions), -1)).to(actions.device)
+
+
+@torch.inference_mode()
+def latents_to_frames(checkpoint: Checkpoint, latents: Float[Tensor, "n z f h vw"]) -> Pixels:
+    """Latent frames on the canvas as pictures: uint8 (n, v, f, h, w, 3)."""
+    num_views = len(checkpoint.config.embodiment.cameras)
+    views = rearrange(canvas_to_views(latents, num_views), "n v z f h w -> (n v) z f h w")
+    pixels = checkpoint.autoencoder.decode(views)
+    return tensor_to_pixels(rearrange(pixels, "(n v) c f h w -> n v f c h w", v=num_views))

@@ -1,0 +1,115 @@
+"""The policy: an encoded observation to candidate chunks (SPEC.md section 3). The only place that does this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tau0.checkpoint import Checkpoint
+from tau0.flow import TIMESTEP_SCALE, UniPC, solve, unipc_schedule
+from tau0.tensors import Conditioning, Proposals, VideoFeatures
+
+ActionVelocity = Callable[[Float[Tensor, "n ha da"], float], Float[Tensor, "n ha da"]]
+"""Noisy chunks and their level sigma to their velocities."""
+
+
+class Policy(Protocol):
+    """Anything that proposes chunks and can say how they would be denoised again."""
+
+    def propose(
+        self,
+        conditioning: Conditioning,
+        num_candidates: int,
+        generator: torch.Generator,
+        future: Float[Tensor, "1 z f h vw"] | None = None,
+        future_sigma: float = 1.0,
+    ) -> Proposals:
+        """Candidate chunks. Candidate i is the same however many are asked for.
+
+        Args:
+            conditioning: The observation.
+            num_candidates: How many chunks, at least 1.
+            generator: Source of all noise, on the CPU.
+            future: What is known of the future frames, at noise level `future_sigma`; None for nothing.
+            future_sigma: In (0, 1].
+        """
+        ...
+
+    def velocity(self, proposals: Proposals) -> ActionVelocity:
+        """The action expert on the trunk pass that the proposals came from."""
+        ...
+
+
+class VideoActionPolicy:
+    """A checkpoint's policy. By default future frames are pure noise and the trunk runs once for all candidates and steps."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        embodiment = checkpoint.config.embodiment
+        self._model = checkpoint.model
+        self._sampling = checkpoint.config.sampling
+        self._chunk_shape = (embodiment.action_horizon, embodiment.action.dim)
+
+    @torch.inference_mode()
+    def propose(
+        self,
+        conditioning: Conditioning,
+        num_candidates: int,
+        generator: torch.Generator,
+        future: Float[Tensor, "1 z f h vw"] | None = None,
+        future_sigma: float = 1.0,
+    ) -> Proposals:
+        """See `Policy.propose`. One trunk pass, then UniPC (shift 1) of the action expert over all candidates together."""
+        future = self._future_noise(conditioning, generator) if future is None else future
+        context = self._model.action_context(self._trunk(conditioning, future, TIMESTEP_SCALE * future_sigma))
+        noise = self._chunk_noise(conditioning, num_candidates, generator)
+        solver = UniPC(unipc_schedule(self._sampling.action_steps))
+        actions = solve(solver, noise, lambda noisy, timestep: self._velocity(context, conditioning.state, noisy, float(timestep)))
+        return Proposals(actions=actions, keys_values=context, state=conditioning.state)
+
+    @torch.inference_mode()
+    def propose_joint(self, conditioning: Conditioning, num_candidates: int, generator: torch.Generator) -> Proposals:
+        """Chunks and the future that the policy itself imagines, denoised in lock-step: the trunk runs at every step.
+
+        Video sees neither actions nor state, so there is one future for all candidates, `video` of the result. Its keys and values
+        are those of the last trunk pass. Noise is drawn as in `propose`.
+        """
+        video = self._future_noise(conditioning, generator)
+        actions = self._chunk_noise(conditioning, num_candidates, generator)
+        video_solver = UniPC(unipc_schedule(self._sampling.video_steps, self._sampling.video_shift))
+        action_solver = UniPC(unipc_schedule(self._sampling.video_steps))
+        context = ()
+        for i, timestep in enumerate(action_solver.schedule.timesteps):
+            features = self._trunk(conditioning, video, float(video_solver.schedule.timesteps[i]))
+            context = self._model.action_context(features)
+            velocity = self._velocity(context, conditioning.state, actions, float(timestep))
+            actions = action_solver.step(actions, velocity, i)
+            video = video_solver.step(video, features.velocity[:, :, conditioning.current.shape[2] :], i)
+        return Proposals(actions=actions, keys_values=context, state=conditioning.state, video=video)
+
+    def velocity(self, proposals: Proposals) -> ActionVelocity:
+        """See `Policy.velocity`."""
+        return lambda noisy, sigma: self._velocity(proposals.keys_values, proposals.state, noisy, TIMESTEP_SCALE * sigma)
+
+    def _trunk(self, conditioning: Conditioning, future: Tensor, timestep: float) -> VideoFeatures:
+        """One trunk pass over [current, future]; the current frame is clean."""
+        current = conditioning.current
+        levels = [0.0] * current.shape[2] + [timestep] * future.shape[2]
+        return self._model.video_features(torch.cat([current, future], dim=2), current.new_tensor([levels]), conditioning.text)
+
+    @torch.inference_mode()
+    def _velocity(self, context: tuple[tuple[Tensor, Tensor], ...], state: Tensor, noisy: Tensor, timestep: float) -> Tensor:
+        """Of n chunks that share one context and one state."""
+        n = len(noisy)
+        return self._model.denoise_actions(context, noisy, noisy.new_full((n,), timestep), state.expand(n, -1))
+
+    def _future_noise(self, conditioning: Conditioning, generator: torch.Generator) -> Float[Tensor, "1 z f h vw"]:
+        b, z, _, h, w = conditioning.current.shape
+        return torch.randn(b, z, self._sampling.num_future, h, w, generator=generator).to(conditioning.current)
+
+    def _chunk_noise(self, conditioning: Conditioning, n: int, generator: torch.Generator) -> Float[Tensor, "n ha da"]:
+        """Drawn chunk by chunk, so that the first ones do not depend on how many follow."""
+        return torch.stack([torch.randn(self._chunk_shape, generator=generator) for _ in range(n)]).to(conditioning.current)
