@@ -254,7 +254,7 @@ def test_words_count_the_steps_really_taken() -> None:
 
 
 def test_numbers_are_written_as_people_do() -> None:
-    assert number(0.0021, tiny=2) == "0.00"
+    assert number(0.0021, tiny=2) == number(-0.0021, tiny=2) == "0.00"
     assert [number(-0.081), number(0), number(0.0021), number(-1)] == ["−0.08", "0.00", "0.0021", "−1.00"]
     assert (number(-0.0712, beside=-0.0739), number(-0.5, beside=-0.5)) == ("−0.071", "−0.5000")
 

@@ -22,7 +22,7 @@ function number(value, beside = null, tiny = 4) {
   if (value === null) return "–";
   let digits = Math.abs(value) >= 0.01 || value === 0 ? 2 : tiny;
   while (beside !== null && beside !== value && digits < 4 && value.toFixed(digits) === beside.toFixed(digits)) digits += 1;
-  return value.toFixed(digits).replace("-", "−");
+  return value.toFixed(digits).replace(/^-(?=[0.]+$)/, "").replace("-", "−");
 }
 
 const key = (index) => `var(${KEYS[index % KEYS.length]})`;

@@ -43,7 +43,7 @@ def number(value: float, beside: float | None = None, *, tiny: int = 4) -> str:
     digits = 2 if abs(value) >= 0.01 or value == 0 else tiny
     while beside is not None and digits < 4 and f"{value:.{digits}f}" == f"{beside:.{digits}f}":
         digits += 1
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{value:z.{digits}f}".replace("-", "−")
 
 
 def plural(count: int, word: str) -> str:
