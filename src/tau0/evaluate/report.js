@@ -4,7 +4,7 @@ const episodes = JSON.parse(document.getElementById("data").textContent);
 const KINDS = {
   direct: "executed without comparing futures",
   gate: "passed the gate, executed at once",
-  simulated: "imagined first",
+  simulated: "imagined, first round kept",
   revised: "imagined, then revised",
 };
 const STAGE_KEYS = { encode: "--faint", propose: "--direct", score: "--gate", simulate: "--simulated", revise: "--revised" };

@@ -94,6 +94,6 @@ def _executed(decision: Decision, executed: int) -> str:
         return f"It was executed for {steps}."
     who = f"revised candidate {decision.chosen + 1}" if decision.choice == "revised" else f"candidate {decision.chosen + 1}"
     until = ""
-    if decision.peak is not None and executed in (decision.peak, decision.peak + 1):
+    if decision.peak is not None and executed == decision.peak + 1:
         until = ", up to its own peak"
     return f"{who.capitalize()} was executed for {steps}{until}."
