@@ -89,7 +89,7 @@ def failing(rng: np.random.Generator) -> Behaviour:
     if choice == "mistaken":
         return mistaken(rng, 0.06, 0.16)
     if choice == "noisy":
-        return Behaviour(name="noisy", act=lambda _w, label, _s: _mixed(label, 0.25, rng.normal(0.0, 1.0, 4)))
+        return Behaviour(name="noisy", act=lambda _w, label, _s: _mixed(label, 0.25, rng.normal(0.0, 1.0, 4).astype(np.float32)))
     if choice == "freezes":
         return Behaviour(name="freezes", act=lambda _w, label, step: label if step < onset else _still(label))
     since = 0 if choice == "open" else onset
@@ -98,7 +98,7 @@ def failing(rng: np.random.Generator) -> Behaviour:
 
 def weak(rng: np.random.Generator) -> Behaviour:
     """Less than half of what the expert does, and a constant drift."""
-    drift = np.append(0.5 * _direction(rng), 0.0)
+    drift = np.append(0.5 * _direction(rng), 0.0).astype(np.float32)
     return Behaviour(name="weak", act=lambda _w, label, _s: _with_gripper(_mixed(label, 0.4, drift), float(label[GRIPPER])))
 
 

@@ -116,7 +116,9 @@ def film(world: World, script: Script, snapshot_at: Iterable[int] = ()) -> Film:
             snapshots[step] = world.snapshot()
         camera.shoot(world)
         if world.step(action) != script.solved[step]:
-            raise RuntimeError(f"{world.task} with seed {script.seed} did not repeat itself at step {step}: its physics is not deterministic")
+            raise RuntimeError(
+                f"{world.task} with seed {script.seed} did not repeat itself at step {step}: its physics is not deterministic"
+            )
     return camera.developed(snapshots)
 
 

@@ -206,7 +206,7 @@ def _explained(root: Path) -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool as error:
-        raise CollectError("a collecting process was ended from outside (out of memory?); run the same command with fewer workers") from error
+        raise CollectError("a collecting process was ended from outside (out of memory?); run it again with fewer workers") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CollectError(f"cannot write {root}: {reason}; free space or choose another folder, then run the same command again") from error
+        raise CollectError(f"cannot write {root}: {reason}; free space or choose another folder, then run it again") from error

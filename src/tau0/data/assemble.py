@@ -64,7 +64,7 @@ def assemble(root: Path, units: Sequence[str], embodiment: Embodiment, extra_met
     for name, text in (extra_meta or {}).items():
         (work / "meta" / name).write_text(text, "utf-8")
     for folder in ("data", "videos", "meta"):
-        os.replace(work / folder, root / folder)
+        (work / folder).replace(root / folder)
     shutil.rmtree(work)
     shutil.rmtree(root / STAGING)
 

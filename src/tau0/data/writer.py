@@ -6,7 +6,6 @@ Units make collecting parallel and resumable. `tau0.data.assemble` turns them in
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -101,7 +100,7 @@ class UnitWriter:
         columns = {name: np.concatenate([rows[name] for rows in self._rows]) for name in self._rows[0]}
         pq.write_table(pa.table({name: arrow_column(values) for name, values in columns.items()}), self._partial / ROWS_FILE)
         (self._partial / EPISODES_FILE).write_text(json.dumps(self._episodes), "utf-8")
-        os.replace(self._partial, self._final)
+        self._partial.replace(self._final)
 
 
 def arrow_column(values: Any) -> pa.Array:

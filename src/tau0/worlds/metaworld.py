@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tau0.contract import ActionSpec, Camera, Embodiment, Float, Observation
-from tau0.worlds.instructions import INSTRUCTIONS, check_task, train_instructions
+from tau0.worlds.instructions import check_task, train_instructions
 from tau0.worlds.protocol import Misbelief
-from tau0.worlds.rendering import Pictures, View, choose_backend
+from tau0.worlds.rendering import Pictures, View, load_mujoco
+from tau0.worlds.wordings import INSTRUCTIONS
 
 DEMO_SUITE = ("reach-v3", "push-v3", "pick-place-v3", "button-press-topdown-v3", "drawer-open-v3")
 MT50 = tuple(INSTRUCTIONS)
@@ -78,7 +79,6 @@ class MetaWorld:
         self.task = check_task(task)
         self.embodiment = EMBODIMENT
         self.max_steps = max_steps
-        choose_backend()
         self._env, self._expert = _build(task)
         self._pictures = Pictures(self._env.model, _views(self._env.model), IMAGE_SIZE)
         self._observed = np.zeros(39)
@@ -98,9 +98,7 @@ class MetaWorld:
 
     def observe(self) -> Observation:
         """Draws both cameras and reads the state."""
-        return Observation(
-            images=self._pictures.draw(self._env.data), state=self.state(), instruction=self._instruction, step=self._step
-        )
+        return Observation(images=self._pictures.draw(self._env.data), state=self.state(), instruction=self._instruction, step=self._step)
 
     def step(self, action: Float) -> bool:
         """Executes one action of shape (4,), clipped to [-1, 1]. Returns whether the task is solved now."""
@@ -131,9 +129,7 @@ class MetaWorld:
 
     def restore(self, snapshot: _Snapshot) -> None:
         """Puts the episode back, bit for bit, to where `snapshot` was taken. A snapshot can be restored any number of times."""
-        import mujoco
-
-        model = self._env.model
+        mujoco, model = load_mujoco(), self._env.model
         model.body_pos[:], model.site_pos[:] = snapshot.body_pos, snapshot.site_pos
         mujoco.mj_setState(model, self._env.data, snapshot.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
         mujoco.mj_forward(model, self._env.data)
@@ -157,12 +153,13 @@ def make_world(task: str, max_steps: int = 500) -> MetaWorld:
 
 
 def _build(task: str) -> tuple[Any, Any]:
+    load_mujoco()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
         from metaworld.policies import ENV_POLICY_MAP
 
-        env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"](seed=0)
+        env = cast(Any, ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE)[f"{task}-goal-observable"](seed=0)
     env._freeze_rand_vec = False
     env.seeded_rand_vec = True
     env.max_path_length = _NEVER
@@ -170,8 +167,7 @@ def _build(task: str) -> tuple[Any, Any]:
 
 
 def _views(model: Any) -> tuple[View, View]:
-    import mujoco
-
+    mujoco = load_mujoco()
     front = mujoco.MjvCamera()
     front.lookat[:] = _FRONT["lookat"]
     front.distance, front.azimuth, front.elevation = _FRONT["distance"], _FRONT["azimuth"], _FRONT["elevation"]
@@ -183,8 +179,7 @@ def _views(model: Any) -> tuple[View, View]:
 
 def _mount_wrist_camera(model: Any) -> None:
     """Moves Meta-World's hand camera beside and behind the fingers, where it sees both of them, the object and mostly the goal."""
-    import mujoco
-
+    mujoco = load_mujoco()
     forward = _WRIST_LOOKS_AT - _WRIST_POSITION
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, [0.0, 0.0, 1.0])
@@ -206,15 +201,15 @@ def _hide_torso(model: Any) -> None:
 
 def _remove_scenery_textures(model: Any) -> None:
     """Paints table, floor and walls in one colour each: their wood and metal say nothing, and double the drawing time."""
-    for name, colour in _PLAIN.items():
-        material = model.mat(name).id
-        model.mat_texid[material] = -1
-        model.mat_rgba[material, :3] = colour
+    for material in range(model.nmat):
+        colour = _PLAIN.get(model.mat(material).name)
+        if colour is not None:
+            model.mat_texid[material] = -1
+            model.mat_rgba[material, :3] = colour
 
 
 def _physics(model: Any, data: Any) -> NDArray[np.float64]:
-    import mujoco
-
+    mujoco = load_mujoco()
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
     state = np.empty(mujoco.mj_stateSize(model, kind))
     mujoco.mj_getState(model, data, state, kind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import os
 import subprocess
 import sys
@@ -43,6 +45,16 @@ def choose_backend() -> str:
         "MuJoCo can draw neither with EGL nor with OSMesa here; on Debian run: apt-get install libegl1 libosmesa6 (then try again, "
         "or set MUJOCO_GL to an OpenGL that works)"
     )
+
+
+def load_mujoco() -> Any:
+    """The `mujoco` module, imported after an OpenGL was chosen. It is compiled and has no types.
+
+    Raises:
+        RenderingUnavailableError: No OpenGL here draws without a screen.
+    """
+    choose_backend()
+    return importlib.import_module("mujoco")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +108,9 @@ class Pictures:
 
     def _ready(self) -> Any:
         if self._renderer is None:
-            import mujoco
-
-            if Pictures._open is not None:
-                Pictures._open.close()
+            mujoco = load_mujoco()
+            _close_open_renderer()
+            atexit.register(_close_open_renderer)
             self._renderer = _opened(lambda: mujoco.Renderer(self._model, 2 * self._size, 2 * self._size))
             for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
                 self._renderer.scene.flags[flag] = 0
@@ -110,6 +121,12 @@ class Pictures:
         renderer.update_scene(data, place)
         fine = renderer.render().astype(np.uint16)
         return ((fine[0::2, 0::2] + fine[1::2, 0::2] + fine[0::2, 1::2] + fine[1::2, 1::2] + 2) // 4).astype(np.uint8)
+
+
+def _close_open_renderer() -> None:
+    """Closes the process's renderer. Also called at exit, where MuJoCo's own clean-up comes too late and complains."""
+    if Pictures._open is not None:
+        Pictures._open.close()
 
 
 def _opened(make: Callable[[], Any]) -> Any:
