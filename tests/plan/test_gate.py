@@ -1,0 +1,26 @@
+"""A gate lets exactly the wanted share pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tau0.plan.gate import choose_gate
+
+
+@pytest.mark.parametrize("share", [0.01, 0.25, 0.5, 0.9, 1.0])
+def test_the_wanted_share_passes(share: float) -> None:
+    scores = np.random.default_rng(0).normal(size=200).tolist()
+    gate = choose_gate(scores, share, sigmas=(0.6, 0.3), num_noises=2)
+    assert sum(score >= gate.threshold for score in scores) == max(1, round(200 * share))
+    assert (gate.sigmas, gate.num_noises) == ((0.6, 0.3), 2)
+    assert "200" in gate.chosen_by
+
+
+def test_useless_scores_are_refused() -> None:
+    with pytest.raises(ValueError, match="got 0"):
+        choose_gate([], 0.5)
+    with pytest.raises(ValueError, match="1 are not finite"):
+        choose_gate([0.1, float("nan")], 0.5)
+    with pytest.raises(ValueError, match="passing_share"):
+        choose_gate([0.1], 0.0)

@@ -1,0 +1,132 @@
+"""The algorithm of SPEC.md section 6, on fakes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fake_policy import DIM, HORIZON, FakePolicy, FakeSimulator, conditioning, curve
+from torch import Tensor
+
+from tau0.checkpoint import GateConfig
+from tau0.plan.noise import QueryNoise
+from tau0.plan.planner import Mode, Plan, Planner, PlannerConfig, best_index
+from tau0.plan.score import redenoising_consistency
+
+NAN = float("nan")
+NOISE = QueryNoise(seed=1, step=16)
+
+
+def planner_config(mode: Mode = "full", threshold: float = -0.5) -> PlannerConfig:
+    return PlannerConfig(mode=mode, gate=GateConfig(threshold=threshold), num_candidates=3, execute_steps=7, min_steps=2)
+
+
+def as_they_are(actions: Tensor) -> Tensor:
+    return actions
+
+
+def run(policy: FakePolicy, simulator: FakeSimulator | None, mode: Mode = "full", noise: QueryNoise = NOISE) -> Plan:
+    return Planner(policy, simulator, planner_config(mode)).plan(conditioning(), noise, as_they_are)
+
+
+def test_single_mode_executes_its_one_candidate_unscored() -> None:
+    plan = run(FakePolicy([[0.0]]), None, "single")
+    assert (plan.choice, plan.chosen, plan.steps, plan.gate_passed, plan.peak) == ("single", 0, 7, None, None)
+    assert plan.first.scores is None
+    assert len(plan.first.proposals.actions) == 1
+    assert set(plan.milliseconds) == {"propose"}
+
+
+def test_rcs_mode_executes_the_most_consistent() -> None:
+    plan = run(FakePolicy([[2.0, 1.0, 3.0]]), None, "rcs")
+    assert (plan.choice, plan.chosen, plan.steps, plan.gate_passed) == ("rcs", 1, 7, None)
+    assert plan.first.scores is not None
+    torch.testing.assert_close(plan.first.scores, torch.tensor([-4.0, -1.0, -9.0]), atol=1e-5, rtol=0)
+
+
+def test_a_passed_gate_simulates_nothing() -> None:
+    simulator = FakeSimulator([])
+    plan = run(FakePolicy([[2.0, 0.1, 3.0]]), simulator)
+    assert (plan.choice, plan.chosen, plan.steps, plan.gate_passed) == ("rcs", 1, 7, True)
+    assert not simulator.asked
+    assert plan.revision is None
+
+
+def test_a_failed_gate_simulates_and_keeps_a_better_revision() -> None:
+    policy = FakePolicy([[2.0, 1.0, 3.0], [1.0, 1.0, 1.0]])
+    simulator = FakeSimulator([[curve(0.1, 3), curve(0.2, 8), curve(0.4, 5)], [curve(0.3, 1), curve(0.5, 4), curve(0.2, 6)]])
+    plan = run(policy, simulator)
+    assert (plan.choice, plan.chosen, plan.peak, plan.steps, plan.gate_passed) == ("revised", 1, 4, 5, False)
+    assert policy.futures[0] is None
+    assert policy.futures[1] is not None
+    assert policy.futures[1].unique().tolist() == [102.0]
+    assert policy.sigmas == [1.0, 0.2]
+    assert torch.equal(*simulator.noises)
+    assert set(plan.milliseconds) == {"propose", "score", "simulate", "revise"}
+
+
+@pytest.mark.parametrize("promise", [0.4, 0.3])
+def test_a_revision_that_promises_no_more_is_dropped(promise: float) -> None:
+    simulator = FakeSimulator([[curve(0.1, 3), curve(0.2, 8), curve(0.4, 5)], [curve(promise, 1)] * 3])
+    plan = run(FakePolicy([[2.0, 1.0, 3.0], [0.0, 0.0, 0.0]]), simulator)
+    assert (plan.choice, plan.chosen, plan.peak, plan.steps) == ("simulated", 2, 5, 6)
+    assert plan.revision is not None
+    assert plan.revision.scores is not None
+
+
+@pytest.mark.parametrize(("peak", "steps"), [(0, 2), (1, 2), (2, 3), (6, 7), (8, 7)])
+def test_the_chunk_ends_at_its_own_peak_within_bounds(peak: int, steps: int) -> None:
+    simulator = FakeSimulator([[curve(0.1, 4), curve(0.4, peak), curve(0.2, 5)], [curve(-0.5, 3)] * 3])
+    plan = run(FakePolicy([[2.0] * 3] * 2), simulator)
+    assert (plan.choice, plan.chosen, plan.peak, plan.steps) == ("simulated", 1, peak, steps)
+
+
+def test_what_is_simulated_is_what_the_robot_can_execute() -> None:
+    simulator = FakeSimulator([[curve(0.1, 4)] * 3] * 2)
+    planner = Planner(FakePolicy([[2.0] * 3] * 2), simulator, planner_config())
+    planner.plan(conditioning(), NOISE, lambda actions: actions.clamp(-0.1, 0.1))
+    assert all(float(asked.abs().max()) <= 0.1 + 1e-6 for asked in simulator.asked)
+
+
+def test_scores_that_are_not_numbers_never_win_and_never_pass() -> None:
+    assert run(FakePolicy([[NAN, 1.0, 2.0]]), None, "rcs").chosen == 1
+    assert best_index(torch.tensor([NAN, NAN])) == 0
+    assert best_index(torch.tensor([-torch.inf, NAN, -5.0])) == 2
+    simulator = FakeSimulator([[curve(0.1, 4), [NAN] * HORIZON, curve(0.3, 5)], [[NAN] * HORIZON] * 3])
+    plan = run(FakePolicy([[NAN] * 3, [NAN] * 3]), simulator)
+    assert (plan.gate_passed, plan.choice, plan.chosen) == (False, "simulated", 2)
+
+
+def test_modes_and_queries_share_noise_only_where_they_should() -> None:
+    def first(mode: Mode, noise: QueryNoise) -> Tensor:
+        return run(FakePolicy([[0.0] * (1 if mode == "single" else 3)]), FakeSimulator([]), mode, noise).first.proposals.actions[0]
+
+    same = [first(mode, NOISE) for mode in ("single", "rcs", "full")]
+    assert torch.equal(same[0], same[1])
+    assert torch.equal(same[0], same[2])
+    for other in (QueryNoise(seed=2, step=16), QueryNoise(seed=1, step=24)):
+        assert not torch.equal(same[0], first("single", other))
+
+
+def test_permuting_candidates_permutes_scores() -> None:
+    generator = torch.Generator().manual_seed(0)
+    candidates = torch.randn(5, HORIZON, DIM, generator=generator)
+    noise, order = torch.randn(2, HORIZON, DIM, generator=generator), torch.tensor([3, 1, 4, 0, 2])
+
+    def velocity(noisy: Tensor, sigma: float) -> Tensor:
+        return torch.tanh(noisy.cumsum(1) * sigma)
+
+    scores = redenoising_consistency(velocity, candidates, noise, (0.6, 0.3))
+    torch.testing.assert_close(redenoising_consistency(velocity, candidates[order], noise, (0.6, 0.3)), scores[order])
+    alone = torch.cat([redenoising_consistency(velocity, one, noise, (0.6, 0.3)) for one in candidates.split(1)])
+    torch.testing.assert_close(scores, alone)
+
+
+def test_a_mode_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="simulator"):
+        Planner(FakePolicy([]), None, planner_config("full"))
+    with pytest.raises(ValueError, match="'both'"):
+        planner_config("both")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="num_candidates"):
+        PlannerConfig(mode="rcs", gate=GateConfig(threshold=0.0), num_candidates=0, execute_steps=4, min_steps=1)
+    with pytest.raises(ValueError, match="min_steps"):
+        PlannerConfig(mode="rcs", gate=GateConfig(threshold=0.0), num_candidates=1, execute_steps=4, min_steps=5)
