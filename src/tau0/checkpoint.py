@@ -6,6 +6,7 @@ Everything that must agree between training and a robot is in the config; loadin
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -105,7 +106,7 @@ class CheckpointConfig:
     format_version: Literal[1] = FORMAT_VERSION
 
 
-_CONFIG = pydantic.TypeAdapter(CheckpointConfig, config=pydantic.ConfigDict(extra="forbid"))
+_CONFIG = pydantic.TypeAdapter(CheckpointConfig)
 
 
 def config_to_json(config: CheckpointConfig) -> str:
@@ -116,10 +117,20 @@ def config_to_json(config: CheckpointConfig) -> str:
 def config_from_json(text: str | bytes, source: str = CONFIG_NAME) -> CheckpointConfig:
     """Inverse of `config_to_json`. Raises `CheckpointError` naming each field that does not fit."""
     try:
-        return _CONFIG.validate_json(text)
+        config = _CONFIG.validate_json(text)
     except pydantic.ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}, got {str(e['input'])[:60]!r}" for e in error.errors()]
         raise CheckpointError(f"{source}: " + "; ".join(lines)) from None
+    if unknown := _unknown_fields(json.loads(text), _CONFIG.dump_python(config, mode="json")):
+        raise CheckpointError(f"{source}: unknown fields {unknown}; the checkpoint may come from a newer version")
+    return config
+
+
+def _unknown_fields(given: object, known: object, path: str = "") -> list[str]:
+    if not (isinstance(given, dict) and isinstance(known, dict)):
+        return []
+    unknown = [f"{path}{name}" for name in given.keys() - known.keys()]
+    return unknown + [u for name in given.keys() & known.keys() for u in _unknown_fields(given[name], known[name], f"{path}{name}.")]
 
 
 @dataclass(frozen=True, kw_only=True)

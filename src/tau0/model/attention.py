@@ -17,12 +17,14 @@ KeysValues = tuple[Tensor, Tensor]
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)  # a table first made by a policy must serve training too
 def rotary_1d(length: int, head_dim: int, device: torch.device) -> Rotation:
     """Unit complex numbers (length, head_dim / 2) of positions 0 .. length - 1, computed in float64."""
     return _as_rotation(_angles(length, head_dim, device))
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)  # a table first made by a policy must serve training too
 def rotary_3d(grid: tuple[int, int, int], head_dim: int, device: torch.device) -> Rotation:
     """The same for tokens in the order (frame, row, column): rows and columns take a third of the pairs each, frames the rest."""
     pairs = head_dim // 2
@@ -47,8 +49,26 @@ def _as_rotation(angles: Tensor) -> Rotation:
 
 def rotate(x: Float[Tensor, "*n s hd"], rotation: Rotation) -> Float[Tensor, "*n s hd"]:
     """Each adjacent pair of channels (2i, 2i + 1), as a complex number, turned by its angle."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotation).flatten(-2)
+
+
+class Linear(nn.Linear):
+    """A linear map whose result is float32 also under autocast.
+
+    Matrix products follow autocast; what lies between them (norms, rotations, modulation, the residual stream) stays in float32.
+    """
+
+    def forward(self, input: Float[Tensor, "*n c"]) -> Float[Tensor, "*n d"]:
+        """`x W^T + b`."""
+        return super().forward(input).float()
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Bool[Tensor, "b s"] | None) -> Tensor:
+    """Softmax attention, (b, heads, s, head width) each. On a CPU it stays in float32, where half precision is slower."""
+    mask = None if key_mask is None else rearrange(key_mask, "b s -> b 1 1 s")
+    with torch.autocast(q.device.type, enabled=q.device.type != "cpu" and torch.is_autocast_enabled(q.device.type)):
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask).float()
 
 
 class SelfAttention(nn.Module):
@@ -57,10 +77,10 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, num_heads: int, eps: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = Linear(width, 3 * width)
         self.norm_q = nn.RMSNorm(width, eps)
         self.norm_k = nn.RMSNorm(width, eps)
-        self.o = nn.Linear(width, width)
+        self.o = Linear(width, width)
 
     def forward(
         self, x: Float[Tensor, "b s d"], rotation: Rotation, key_mask: Bool[Tensor, "b s"] | None = None
@@ -68,8 +88,7 @@ class SelfAttention(nn.Module):
         """Attends over the sequence; `key_mask` False hides a token from all others."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         q, k, v = (rearrange(t, "b s (h c) -> b h s c", h=self.num_heads) for t in (self.norm_q(q), self.norm_k(k), v))
-        mask = None if key_mask is None else rearrange(key_mask, "b s -> b 1 1 s")
-        out = scaled_dot_product_attention(rotate(q, rotation).to(v.dtype), rotate(k, rotation).to(v.dtype), v, attn_mask=mask)
+        out = attend(rotate(q, rotation), rotate(k, rotation), v, key_mask)
         return self.o(rearrange(out, "b h s c -> b s (h c)"))
 
 
@@ -80,17 +99,17 @@ class CrossAttention(nn.Module):
         super().__init__()
         context_width = width if context_width is None else context_width
         self.num_heads = num_heads
-        self.q = nn.Linear(width, width)
-        self.k = nn.Linear(context_width, width)
-        self.v = nn.Linear(context_width, width)
+        self.q = Linear(width, width)
+        self.k = Linear(context_width, width)
+        self.v = Linear(context_width, width)
         self.norm_q = nn.RMSNorm(width, eps)
         self.norm_k = nn.RMSNorm(width, eps)
-        self.o = nn.Linear(width, width)
+        self.o = Linear(width, width)
 
     def keys_values(self, context: Float[Tensor, "b s c"]) -> KeysValues:
         """Keys and values, (b, heads, s, head width) each."""
         k, v = self.norm_k(self.k(context)), self.v(context)
-        return tuple(rearrange(t, "b s (h c) -> b h s c", h=self.num_heads).to(v.dtype) for t in (k, v))  # pyright: ignore[reportReturnType]
+        return rearrange(k, "b s (h c) -> b h s c", h=self.num_heads), rearrange(v, "b s (h c) -> b h s c", h=self.num_heads)
 
     def forward(
         self, x: Float[Tensor, "br s d"], keys_values: KeysValues, key_mask: Bool[Tensor, "b sk"] | None = None
@@ -100,9 +119,8 @@ class CrossAttention(nn.Module):
         Queries do not see each other, so the rows that share a context are folded into one longer row of queries.
         """
         k, v = keys_values
-        q = self.norm_q(self.q(x)).to(v.dtype)
+        q = self.norm_q(self.q(x))
         repeats = len(x) // len(k)
         q = rearrange(q, "(b r) s (h c) -> b h (r s) c", r=repeats, h=self.num_heads)
-        mask = None if key_mask is None else rearrange(key_mask, "b s -> b 1 1 s")
-        out = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out = attend(q, k, v, key_mask)
         return self.o(rearrange(out, "b h (r s) c -> (b r) s (h c)", r=repeats))

@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tau0.model.attention import CrossAttention, KeysValues, Rotation, SelfAttention
+from tau0.model.attention import CrossAttention, KeysValues, Linear, Rotation, SelfAttention
 
 INIT_STD = 0.02
 
@@ -26,8 +26,8 @@ class TimeEmbedding(nn.Module):
     def __init__(self, frequency_width: int, width: int) -> None:
         super().__init__()
         self.frequency_width = frequency_width
-        self.embedding = nn.Sequential(nn.Linear(frequency_width, width), nn.SiLU(), nn.Linear(width, width))
-        self.projection = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.embedding = nn.Sequential(Linear(frequency_width, width), nn.SiLU(), Linear(width, width))
+        self.projection = nn.Sequential(nn.SiLU(), Linear(width, 6 * width))
 
     def forward(self, timestep: Float[Tensor, "b f"]) -> tuple[Float[Tensor, "b f d"], Float[Tensor, "b f 6 d"]]:
         """`e` and `e0` for each timestep."""
@@ -57,7 +57,7 @@ class Block(nn.Module):
         self.cross_norm = nn.LayerNorm(width, eps)
         self.cross_attn = CrossAttention(width, num_heads, eps, context_width)
         self.norm2 = nn.LayerNorm(width, eps, elementwise_affine=False)
-        self.ffn = nn.Sequential(nn.Linear(width, ffn_width), nn.GELU("tanh"), nn.Linear(ffn_width, width))
+        self.ffn = nn.Sequential(Linear(width, ffn_width), nn.GELU("tanh"), Linear(ffn_width, width))
         self.modulation = nn.Parameter(torch.randn(1, 6, width) * width**-0.5)
 
     def forward(
@@ -82,7 +82,7 @@ class Head(nn.Module):
     def __init__(self, width: int, out: int, eps: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, eps, elementwise_affine=False)
-        self.proj = nn.Linear(width, out)
+        self.proj = Linear(width, out)
         self.modulation = nn.Parameter(torch.randn(1, 2, width) * width**-0.5)
 
     def forward(self, x: Float[Tensor, "b s d"], e: Float[Tensor, "b f d"]) -> Float[Tensor, "b s out"]:

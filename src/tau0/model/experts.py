@@ -7,7 +7,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tau0.model.attention import KeysValues, rotary_1d, rotate
+from tau0.model.attention import KeysValues, Linear, rotary_1d, rotate
 from tau0.model.blocks import Block, Head, TimeEmbedding
 from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig
 
@@ -21,7 +21,7 @@ class Expert(nn.Module):
     def __init__(self, config: ExpertConfig, trunk: TrunkConfig) -> None:
         super().__init__()
         self.config = config
-        self.proj_in = nn.Linear(config.dim, config.width)
+        self.proj_in = Linear(config.dim, config.width)
         self.time = TimeEmbedding(trunk.frequency_width, config.width)
         self.blocks = nn.ModuleList(
             Block(config.width, config.ffn_width, config.num_heads, trunk.eps, trunk.width) for _ in range(trunk.num_layers)
@@ -70,9 +70,9 @@ class ActionConditioning(nn.Module):
             raise ValueError(f"conditioning width {config.width} is not divisible by group {config.group}")
         self.config = config
         step_width, width = config.width // config.group, config.width
-        self.step = nn.Sequential(nn.Linear(config.action_dim, step_width), nn.GELU("tanh"), nn.Linear(step_width, step_width))
-        self.to_embedding = nn.Sequential(nn.Linear(width, width), nn.GELU("tanh"), nn.Linear(width, trunk_width))
-        self.to_modulation = nn.Sequential(nn.Linear(width, width), nn.GELU("tanh"), nn.Linear(width, 6 * trunk_width))
+        self.step = nn.Sequential(Linear(config.action_dim, step_width), nn.GELU("tanh"), Linear(step_width, step_width))
+        self.to_embedding = nn.Sequential(Linear(width, width), nn.GELU("tanh"), Linear(width, trunk_width))
+        self.to_modulation = nn.Sequential(Linear(width, width), nn.GELU("tanh"), Linear(width, 6 * trunk_width))
 
     def forward(self, actions: Float[Tensor, "b ha da"], num_clean: int) -> tuple[Float[Tensor, "b f d"], Float[Tensor, "b f 6 d"]]:
         """What is added to `e` and `e0` of each latent frame; `num_clean` memory and current frames come first.

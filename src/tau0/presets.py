@@ -1,0 +1,77 @@
+"""Complete configurations by name. A preset is a function; the dict at the end lists them all."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tau0.model.autoencoder import AutoencoderConfig
+from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig, WorldModelConfig
+from tau0.train.config import AutoencoderTraining, TrainConfig
+
+TEXT_WIDTH, TEXT_LENGTH = 384, 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A size of model and how to train it."""
+
+    model: WorldModelConfig
+    autoencoder: AutoencoderConfig
+    train: TrainConfig
+
+
+def _model(*, width: int, layers: int, heads: int, expert: int, progress: int, conditioning: int, latent_channels: int) -> WorldModelConfig:
+    trunk = TrunkConfig(
+        width=width,
+        ffn_width=3 * width,
+        num_heads=heads,
+        num_layers=layers,
+        latent_channels=latent_channels,
+        text_width=TEXT_WIDTH,
+        text_length=TEXT_LENGTH,
+        frequency_width=64,
+    )
+    return WorldModelConfig(
+        trunk=trunk,
+        action=ExpertConfig(dim=4, width=expert, ffn_width=2 * expert, num_heads=heads),
+        conditioning=ConditioningConfig(action_dim=4, width=conditioning, group=8),
+        progress=ExpertConfig(dim=1, width=progress, ffn_width=2 * progress, num_heads=heads),
+    )
+
+
+def tiny() -> Preset:
+    """Trains, saves, resumes and plans within seconds: for tests."""
+    return Preset(
+        model=_model(width=32, layers=2, heads=2, expert=24, progress=16, conditioning=32, latent_channels=8),
+        autoencoder=AutoencoderConfig(latent_channels=8, width=16),
+        train=TrainConfig(
+            minutes=5.0,
+            max_steps=8,
+            workers=1,
+            policy_batch=8,
+            simulator_batch=4,
+            autoencoder=AutoencoderTraining(minutes=0.03, num_frames=200, batch=8),
+        ),
+    )
+
+
+def nano() -> Preset:
+    """The demo's size, trained on two CPU cores within an hour."""
+    return Preset(
+        model=_model(width=128, layers=4, heads=4, expert=96, progress=64, conditioning=128, latent_channels=24),
+        autoencoder=AutoencoderConfig(latent_channels=24, width=64),
+        train=TrainConfig(),
+    )
+
+
+PRESETS: dict[str, Callable[[], Preset]] = {"tiny": tiny, "nano": nano}
+
+
+def preset(name: str) -> Preset:
+    """The preset called `name`. Raises `ValueError` naming the choices."""
+    if name not in PRESETS:
+        close = difflib.get_close_matches(name, PRESETS, n=1)
+        raise ValueError(f"unknown preset {name!r}{f', did you mean {close[0]!r}?' if close else ''} (there are {', '.join(PRESETS)})")
+    return PRESETS[name]()

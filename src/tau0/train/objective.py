@@ -1,0 +1,95 @@
+"""The joint objective: what each sample is asked to predict (SPEC.md sections 3 and 4). Masked parts contribute exactly nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tau0.flow import TIMESTEP_SCALE, add_noise, training_levels, velocity_target
+from tau0.model.world_model import WorldModel
+from tau0.tensors import Batch
+from tau0.train.config import TrainConfig
+from tau0.views import canvas_mask, views_to_canvas
+
+FIRST_VIDEO_LEVEL, FIRST_ACTION_LEVEL = 0.999, 1.0
+
+
+def masked_mean(error: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Mean over what the mask keeps; 0 where it keeps nothing."""
+    kept = mask.expand_as(error).to(error.dtype)
+    return (error * kept).sum() / kept.sum().clamp(min=1.0)
+
+
+def drop_captions(batch: Batch, probability: float, generator: torch.Generator) -> Batch:
+    """The batch with some instructions replaced by "", whose features are zero."""
+    kept = torch.rand(len(batch), generator=generator) >= probability
+    return replace(batch, text=batch.text * rearrange(kept, "b -> b 1 1"))
+
+
+def video_mask(batch: Batch, width: int) -> Bool[Tensor, "b 1 f 1 vw"]:
+    """Which future frames and columns of the canvas may be supervised."""
+    columns = canvas_mask(batch.view_mask, width)
+    return rearrange(batch.video_mask, "b f -> b 1 f 1 1") & rearrange(columns, "b vw -> b 1 1 1 vw")
+
+
+def _noised_future(clean: Tensor, future: Tensor, sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Frames with a noisy future, the future's velocity, and the timestep of every frame."""
+    noise = torch.randn(future.shape, generator=generator)
+    noisy = add_noise(future, noise, rearrange(sigma, "b -> b 1 1 1 1"))
+    timestep = torch.cat(
+        [sigma.new_zeros(len(sigma), clean.shape[2]), repeat(TIMESTEP_SCALE * sigma, "b -> b f", f=future.shape[2])], dim=1
+    )
+    return torch.cat([clean, noisy], dim=2), velocity_target(future, noise), timestep
+
+
+def policy_losses(
+    model: WorldModel, batch: Batch, config: TrainConfig, num_memory: int, video_shift: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Video and action velocity errors of the policy. Video and action levels are drawn independently."""
+    canvas = views_to_canvas(batch.latents)[:, :, num_memory:]
+    sigma = training_levels(len(batch), video_shift, first=FIRST_VIDEO_LEVEL, generator=generator)
+    sigma = torch.where(torch.rand(len(batch), generator=generator) < config.pure_noise_share, 1.0, sigma)
+    frames, velocity, timestep = _noised_future(canvas[:, :, :1], canvas[:, :, 1:], sigma, generator)
+    columns = None if bool(batch.view_mask.all()) else canvas_mask(batch.view_mask, batch.latents.shape[-1])
+    features = model.video_features(frames, timestep, batch.text, columns)
+    video = (features.velocity[:, :, 1:] - velocity).square()
+
+    draws = config.action_draws
+    target, mask = (repeat(t, "b ha da -> (b r) ha da", r=draws) for t in (batch.target_actions, batch.action_mask))
+    state = repeat(batch.state, "b ds -> (b r) ds", r=draws)
+    level = training_levels(len(target), 1.0, first=FIRST_ACTION_LEVEL, generator=generator)
+    noise = torch.randn(target.shape, generator=generator)
+    noisy = add_noise(target, noise, rearrange(level, "b -> b 1 1"))
+    tokens = None if columns is None else model.trunk.token_mask(columns, model.grid(frames))
+    predicted = model.denoise_actions(model.action_context(features), noisy, TIMESTEP_SCALE * level, state, tokens)
+    action = (predicted - velocity_target(target, noise)).square()
+    return {
+        "policy_video": masked_mean(video, video_mask(batch, batch.latents.shape[-1])),
+        "action": masked_mean(action, mask),
+    }
+
+
+def simulator_losses(
+    model: WorldModel, batch: Batch, num_memory: int, video_shift: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Video and progress velocity errors of the simulator, under the actions that were executed."""
+    canvas = views_to_canvas(batch.latents)
+    sigma = training_levels(len(batch), video_shift, first=FIRST_VIDEO_LEVEL, generator=generator)
+    frames, velocity, timestep = _noised_future(canvas[:, :, : num_memory + 1], canvas[:, :, num_memory + 1 :], sigma, generator)
+    level = training_levels(len(batch), 1.0, first=FIRST_ACTION_LEVEL, generator=generator)
+    noise = torch.randn(batch.progress.shape, generator=generator)
+    noisy = add_noise(batch.progress, noise, rearrange(level, "b -> b 1"))
+    columns = None if bool(batch.view_mask.all()) else canvas_mask(batch.view_mask, batch.latents.shape[-1])
+    features, progress = model.denoise_future(
+        frames, timestep, batch.text, batch.executed_actions, noisy, TIMESTEP_SCALE * level, columns
+    )
+    video = (features.velocity[:, :, num_memory + 1 :] - velocity).square()
+    known = rearrange(batch.executed_mask, "b -> b 1")
+    return {
+        "simulator_video": masked_mean(video, video_mask(batch, batch.latents.shape[-1]) & rearrange(known, "b 1 -> b 1 1 1 1")),
+        "progress": masked_mean((progress - velocity_target(batch.progress, noise)).square(), batch.progress_mask & known),
+    }

@@ -1,0 +1,58 @@
+"""Data-parallel training over processes of one machine: one flat all-reduce a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def join(rank: int, world: int, rendezvous: Path) -> None:
+    """Enters the group of `world` processes that meet at the file `rendezvous`. Does nothing for one process."""
+    torch.set_num_threads(1)
+    if world > 1:
+        dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+
+
+def leave() -> None:
+    """Leaves the group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def average_gradients(parameters: Sequence[nn.Parameter], numbers: Sequence[float]) -> list[float]:
+    """Averages gradients in place over all processes, and a few numbers with them. A parameter without gradient counts as zero."""
+    if not dist.is_initialized():
+        return list(numbers)
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([g.reshape(-1) for g in grads] + [torch.tensor(list(numbers), dtype=torch.float32)])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    offset = 0
+    for parameter, grad in zip(parameters, grads, strict=True):
+        parameter.grad = flat[offset : offset + grad.numel()].view_as(grad)
+        offset += grad.numel()
+    return flat[offset:].tolist()
+
+
+def share_of(batch: int, rank: int, world: int) -> slice:
+    """This worker's part of a batch."""
+    return slice(batch * rank // world, batch * (rank + 1) // world)
+
+
+def has_fast_bfloat16(device: str) -> bool:
+    """Whether matrix products in bfloat16 are done in hardware."""
+    if device != "cpu":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
+
+
+def synchronised(value: Tensor) -> Tensor:
+    """Rank 0's value, on every process."""
+    if dist.is_initialized():
+        dist.broadcast(value, 0)
+    return value

@@ -1,0 +1,257 @@
+"""A whole training run in one folder: autoencoder, latents, world model, checkpoint. Every stage is skipped when it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from tau0.actions import ActionCodec
+from tau0.checkpoint import Checkpoint, CheckpointConfig, SamplingConfig, build, save, save_files
+from tau0.contract import Embodiment
+from tau0.data.episodes import Dataset
+from tau0.data.index import SamplingSpec
+from tau0.data.windows import WindowSpec
+from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
+from tau0.model.config import WorldModelConfig
+from tau0.model.text import CachedText, SentenceEncoder
+from tau0.model.weights import load_exactly
+from tau0.train.autoencoder import train_autoencoder
+from tau0.train.config import TrainConfig
+from tau0.train.latents import encode_dataset
+from tau0.train.loop import Networks, Place, Progress, train
+from tau0.train.metrics import MetricsWriter
+from tau0.train.parallel import join, leave
+from tau0.train.source import TrainingSource, fit_codec
+from tau0.train.state import Average
+
+CHECKPOINT_FOLDER, AUTOENCODER_FOLDER = "checkpoint", "autoencoder"
+POLL_S = 0.2
+
+
+class TrainingFailedError(RuntimeError):
+    """A training process ended before its work was done; the message holds its error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what comes out."""
+
+    name: str
+    embodiment: Embodiment
+    model: WorldModelConfig
+    autoencoder: AutoencoderConfig
+    train: TrainConfig
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def fingerprint(self, dataset: Dataset) -> str:
+        """Changes with anything that would make resuming wrong; not with how long, how often or with how many workers."""
+        free = {"minutes": 0.0, "max_steps": None, "checkpoint_minutes": 0.0, "evaluate_minutes": 0.0, "evaluate_episodes": 0, "workers": 0}
+        fixed = replace(self, train=replace(self.train, **free))
+        return hashlib.sha256(f"{json.dumps(asdict(fixed), sort_keys=True)} {dataset.num_rows}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callbacks:
+    """How a run is watched. `on_checkpoint` gets the folder of a complete checkpoint and the share of the run done."""
+
+    on_stage: Callable[[str, float, str], None] = lambda _stage, _fraction, _text: None
+    on_step: Callable[[Progress], None] = lambda _progress: None
+    on_checkpoint: Callable[[Path, float], None] = lambda _folder, _fraction: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    recipe: Recipe
+    data: Path
+    out: Path
+    codec: ActionCodec
+    fingerprint: str
+    provenance: dict[str, str]
+
+
+def run(recipe: Recipe, data: Path, out: Path, callbacks: Callbacks, provenance: dict[str, str] | None = None) -> Path:
+    """Trains, or goes on training, in the folder `out`. Returns the folder of the checkpoint.
+
+    Raises:
+        ContractError: When the dataset does not fit the recipe's embodiment.
+        TrainingFailedError: When a worker failed.
+        KeyboardInterrupt: After everything was saved.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    dataset = Dataset.open(data)
+    dataset.check_against(recipe.embodiment)
+    autoencoder = _autoencoder(recipe, dataset, out, callbacks)
+    cameras = [camera.name for camera in recipe.embodiment.cameras]
+    encode_dataset(
+        dataset, autoencoder, cameras, recipe.train.workers, lambda done, total: callbacks.on_stage("latents", done / total, f"{done} of {total} episodes")
+    )
+    job = _Job(
+        recipe=recipe, data=data, out=out, codec=fit_codec(dataset),
+        fingerprint=recipe.fingerprint(dataset), provenance=provenance or {},
+    )  # fmt: skip
+    _run_workers(job, callbacks)
+    return out / CHECKPOINT_FOLDER
+
+
+def _autoencoder(recipe: Recipe, dataset: Dataset, out: Path, callbacks: Callbacks) -> Autoencoder:
+    folder, name = out / AUTOENCODER_FOLDER, "autoencoder.safetensors"
+    if not folder.is_dir():
+        torch.set_num_threads(recipe.train.workers)
+        cameras = [camera.name for camera in recipe.embodiment.cameras]
+        model, report = train_autoencoder(
+            recipe.autoencoder, recipe.train.autoencoder, dataset, cameras, recipe.train.seed,
+            lambda fraction, loss: callbacks.on_stage("autoencoder", fraction, f"loss {loss:.4f}"),
+        )  # fmt: skip
+        texts = {"report.json": json.dumps(asdict(report), indent=1)}
+        save_files(folder, {name: model.state_dict()}, texts)
+    model = Autoencoder(recipe.autoencoder)
+    load_exactly(model, load_file(folder / name), str(folder / name))
+    return model.eval()
+
+
+def _run_workers(job: _Job, callbacks: Callbacks) -> None:
+    """Starts the workers, passes on what rank 0 reports, and on Ctrl-C lets them save before raising again."""
+    context = get_context("spawn")
+    reports, replies, stop = context.Queue(), context.Queue(), context.Event()
+    rendezvous = (job.out / ".rendezvous").absolute()
+    rendezvous.unlink(missing_ok=True)
+    world = job.recipe.train.workers
+    workers = [context.Process(target=_work, args=(Place(rank=r, world=world), job, rendezvous, reports, replies, stop)) for r in range(world)]
+    for worker in workers:
+        worker.start()
+    interrupted = False
+    try:
+        while True:
+            try:
+                if not _listen(workers, reports, replies, callbacks):
+                    break
+            except KeyboardInterrupt:
+                interrupted = True
+                stop.set()
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join(timeout=60)
+            worker.kill()
+        rendezvous.unlink(missing_ok=True)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _listen(workers: list[Any], reports: Queue[tuple[str, Any]], replies: Queue[None], callbacks: Callbacks) -> bool:
+    """Handles one report. False when training is over."""
+    try:
+        kind, value = reports.get(timeout=POLL_S)
+    except Empty:
+        failed = [worker.exitcode for worker in workers if worker.exitcode]
+        if failed:
+            raise TrainingFailedError(f"a training process ended with exit code {failed[0]} (killed, or out of memory?)") from None
+        return True
+    if kind == "error":
+        raise TrainingFailedError(value)
+    if kind == "step":
+        callbacks.on_step(value)
+    if kind == "checkpoint":
+        try:
+            callbacks.on_checkpoint(*value)
+        finally:
+            replies.put(None)
+    return kind != "done"
+
+
+def _work(place: Place, job: _Job, rendezvous: Path, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
+    """One training process. Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        join(place.rank, place.world, rendezvous)
+        _train(place, job, reports, replies, stop)
+        if place.rank == 0:
+            reports.put(("done", None))
+    except Exception as error:
+        reports.put(("error", f"{type(error).__name__}: {error}"))
+    finally:
+        leave()
+
+
+def _train(place: Place, job: _Job, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
+    recipe, config = job.recipe, job.recipe.train
+    dataset = Dataset.open(job.data)
+    autoencoder = _autoencoder(recipe, dataset, job.out, Callbacks())
+    latents = encode_dataset(dataset, autoencoder, [c.name for c in recipe.embodiment.cameras], 1)
+    window = WindowSpec(
+        action_horizon=recipe.embodiment.action_horizon,
+        frame_stride=recipe.embodiment.frame_stride,
+        num_future=recipe.sampling.num_future,
+        num_memory=recipe.sampling.num_memory,
+    )
+    sampling = SamplingSpec(policy_batch=config.policy_batch, simulator_batch=config.simulator_batch, seed=config.seed)
+    text = CachedText(SentenceEncoder(recipe.model.trunk.text_length))
+    source = TrainingSource(dataset, latents, job.codec, text, window, sampling)
+    torch.manual_seed(config.seed)
+    checkpoint = build(checkpoint_config(job, text.identity))
+    checkpoint.autoencoder.load_state_dict(autoencoder.state_dict())
+    networks = Networks(checkpoint.model, None if config.shared_trunk else checkpoint.simulator)
+    writer = MetricsWriter(job.out) if place.rank == 0 else nullcontext()
+    with writer as metrics:
+        listener = _Reporter(job, checkpoint, metrics, reports, replies, stop)
+        train(
+            networks, source, config, recipe.sampling.num_memory, recipe.sampling.video_shift,
+            job.out, job.fingerprint, place, listener,
+        )  # fmt: skip
+
+
+def checkpoint_config(job: _Job, text: str) -> CheckpointConfig:
+    """What the checkpoint says about itself. With two models, each carries only its own parts."""
+    recipe = job.recipe
+    shared = recipe.train.shared_trunk
+    return CheckpointConfig(
+        name=recipe.name,
+        embodiment=recipe.embodiment,
+        codec=job.codec,
+        model=recipe.model if shared else replace(recipe.model, conditioning=None, progress=None),
+        simulator=None if shared else replace(recipe.model, action=None),
+        autoencoder=recipe.autoencoder,
+        text=text,
+        sampling=recipe.sampling,
+        provenance=job.provenance,
+    )
+
+
+class _Reporter:
+    """Rank 0's listener: metrics to disk, progress to the parent, checkpoints from the averaged weights."""
+
+    def __init__(self, job: _Job, checkpoint: Checkpoint, metrics: Any, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
+        self._job, self._checkpoint, self._metrics = job, checkpoint, metrics
+        self._reports, self._replies, self._stop = reports, replies, stop
+
+    def on_step(self, progress: Progress) -> bool:
+        """Passes on the progress. True when the parent wants to stop."""
+        self._metrics.write(progress)
+        self._reports.put(("step", progress))
+        return self._stop.is_set()
+
+    def on_checkpoint(self, networks: Networks, average: Average, progress: Progress) -> None:
+        """Writes the averaged weights as a checkpoint folder, and waits while the parent looks at it."""
+        current = {name: tensor.clone() for name, tensor in networks.state_dict().items()}
+        networks.load_state_dict(average.tensors)
+        config = self._checkpoint.config
+        provenance = {**config.provenance, "steps": str(progress.step), "training_seconds": f"{progress.seconds:.0f}"}
+        folder = self._job.out / CHECKPOINT_FOLDER
+        save(replace(self._checkpoint, config=replace(config, provenance=provenance)), folder)
+        networks.load_state_dict(current)
+        if not self._stop.is_set():
+            self._reports.put(("checkpoint", (folder, progress.fraction)))
+            self._replies.get()

@@ -1,0 +1,85 @@
+"""Batches of windows from a dataset and its cached latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+
+from tau0.actions import ActionCodec, Normaliser
+from tau0.data.episodes import Dataset
+from tau0.data.index import SamplingSpec, Stream, WindowIndex
+from tau0.data.schema import ACTION, EXPERT_ACTION, PROGRESS, STATE, TASK_INDEX
+from tau0.data.split import split_episodes
+from tau0.data.statistics import RunningStatistics
+from tau0.data.windows import Rows, Windows, WindowSpec
+from tau0.model.text import TextEncoder
+from tau0.tensors import Batch
+
+
+def fit_codec(dataset: Dataset) -> ActionCodec:
+    """A codec whose statistics are those of the dataset's states and of all its actions, executed and advised."""
+    columns = dataset.columns([STATE, ACTION, EXPERT_ACTION])
+    names = dataset.features[ACTION].names or ()
+    actions, states = RunningStatistics(columns[ACTION].shape[1]), RunningStatistics(columns[STATE].shape[1])
+    actions.add(columns[ACTION])
+    actions.add(columns[EXPERT_ACTION])
+    states.add(columns[STATE])
+    action, state = actions.result(names), states.result(dataset.features[STATE].names or ())
+    return ActionCodec(action=Normaliser(mean=action.mean, std=action.std), state=Normaliser(mean=state.mean, std=state.std))
+
+
+class TrainingSource:
+    """The samples of one split, as batches that are a pure function of (seed, step)."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        latents: Mapping[str, NDArray[np.float16]],
+        codec: ActionCodec,
+        text: TextEncoder,
+        window: WindowSpec,
+        sampling: SamplingSpec,
+        split: str = "train",
+    ) -> None:
+        columns = dataset.columns([STATE, ACTION, EXPERT_ACTION, PROGRESS, TASK_INDEX])
+        self.windows = Windows(dataset.episodes, window)
+        self.index = WindowIndex(split_episodes(dataset.episodes)[split], window, sampling)
+        self.latents = list(latents.values())
+        state = torch.from_numpy(columns[STATE].astype(np.float32))
+        self.state = codec.encode_state(state)
+        self.executed = codec.encode(torch.from_numpy(columns[ACTION].astype(np.float32)), state)
+        self.expert = codec.encode(torch.from_numpy(columns[EXPERT_ACTION].astype(np.float32)), state)
+        self.progress = torch.from_numpy(columns[PROGRESS].astype(np.float32)).reshape(-1)
+        indices = sorted(dataset.tasks)
+        self.text = text.encode([dataset.tasks[i] for i in indices])
+        self.text_of_row = torch.from_numpy(np.searchsorted(indices, columns[TASK_INDEX].astype(np.int64)))
+
+    def batch(self, stream: Stream, step: int, part: slice = slice(None)) -> Batch:
+        """The samples of a stream at training step `step`; `part` selects a worker's share."""
+        return self.gather(self.index.rows(stream, step)[part])
+
+    def gather(self, rows: Rows) -> Batch:
+        """The samples whose current frames are the global `rows`."""
+        at = self.windows.resolve(rows)
+        frames = np.concatenate([at.memory, at.current[:, None], at.future], axis=1)
+        latents = np.stack([array[frames] for array in self.latents], axis=1)
+        actions = torch.from_numpy(at.actions)
+        target = self.expert[actions]
+        mask = rearrange(torch.from_numpy(at.action_mask), "b ha -> b ha 1").expand_as(target)
+        return Batch(
+            latents=rearrange(torch.from_numpy(latents), "b v f z h w -> b v z f h w").float(),
+            text=self.text[self.text_of_row[rows]],
+            state=self.state[rows],
+            target_actions=target,
+            executed_actions=self.executed[actions],
+            progress=self.progress[actions],
+            view_mask=torch.ones(len(rows), len(self.latents), dtype=torch.bool),
+            video_mask=torch.from_numpy(at.video_mask),
+            action_mask=mask,
+            progress_mask=torch.from_numpy(at.progress_mask),
+            executed_mask=torch.ones(len(rows), dtype=torch.bool),
+        )

@@ -1,0 +1,87 @@
+"""Everything a run needs to go on: weights, their average, the optimiser, and the step. Written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tau0.checkpoint import CheckpointError, save_files
+from tau0.model.weights import load_exactly
+
+STATE_FOLDER = "state"
+_WEIGHTS, _AVERAGE, _OPTIMISER, _POSITION = "weights.safetensors", "average.safetensors", "optimiser.safetensors", "position.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far a run has come. Random numbers are functions of seed and step, so that nothing else is needed.
+
+    Attributes:
+        step: Steps taken.
+        seconds: Training time spent, interruptions not counted.
+        recipe: Fingerprint of model, data and training config: another recipe cannot go on from here.
+    """
+
+    step: int
+    seconds: float
+    recipe: str
+
+
+class Average:
+    """Exponential moving average of a model's parameters, quicker at first."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.tensors = {name: p.detach().clone() for name, p in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Moves toward the model's parameters."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.tensors.values()), list(model.state_dict().values()), 1 - decay)
+
+
+def save_state(folder: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer, position: Position) -> None:
+    """Writes the state, replacing the last one only when the new one is whole."""
+    tensors = {
+        _WEIGHTS: model.state_dict(),
+        _AVERAGE: average.tensors,
+        _OPTIMISER: {f"{i}.{k}": v for i, s in optimiser.state_dict()["state"].items() for k, v in s.items() if isinstance(v, Tensor)},
+    }
+    cloned = {name: {k: v.detach().contiguous() for k, v in group.items()} for name, group in tensors.items()}
+    save_files(folder / STATE_FOLDER, cloned, {_POSITION: json.dumps(asdict(position), indent=1)})
+
+
+def load_state(folder: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: str) -> Position | None:
+    """Restores what `save_state` wrote; None when there is nothing.
+
+    Raises:
+        CheckpointError: When the state belongs to another recipe.
+    """
+    state = folder / STATE_FOLDER
+    if not (state / _POSITION).is_file():
+        return None
+    position = Position(**json.loads((state / _POSITION).read_text()))
+    if position.recipe != recipe:
+        raise CheckpointError(
+            f"{folder} holds a run of another recipe ({position.recipe}, this one is {recipe}): continue with the same preset, data and "
+            "settings, or choose another output folder"
+        )
+    load_exactly(model, load_file(state / _WEIGHTS), str(state / _WEIGHTS))
+    average.tensors.update(load_file(state / _AVERAGE))
+    _load_optimiser(optimiser, load_file(state / _OPTIMISER))
+    return position
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
