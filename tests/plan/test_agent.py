@@ -58,6 +58,7 @@ def test_memory_does_not_survive_a_reset(checkpoint: Checkpoint) -> None:
     assert_same(fresh, again)
     assert np.array_equal(fresh.proposals.actions, remembering.proposals.actions)
     assert fresh.proposals.progress is not None
+    assert remembering.proposals.progress is not None
     assert not np.array_equal(fresh.proposals.progress, remembering.proposals.progress)
 
 
@@ -85,6 +86,7 @@ def test_a_full_decision_is_complete(checkpoint: Checkpoint) -> None:
     assert decision.choice in ("simulated", "revised")
     origin = decision.revision if decision.choice == "revised" else decision.proposals
     assert origin.progress is not None
+    assert decision.peak is not None
     assert decision.peak == origin.progress[decision.chosen].argmax()
     assert len(decision.chunk) == min(max(decision.peak + 1, MIN_STEPS), 8)
     assert np.array_equal(decision.chunk.actions, origin.actions[decision.chosen, : len(decision.chunk)])
