@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tau0.worlds.instructions import UnknownTaskError
-from tau0.worlds.metaworld import DEMO_SUITE, EMBODIMENT, MT50, MetaWorld, make_world
+from tau0.worlds.metaworld import DEMO_SUITE, EMBODIMENT, MT50, OUT_OF_SIGHT, MetaWorld, make_world
 from tau0.worlds.protocol import Misbelief, World
 
 FINGERPRINT = """
@@ -139,6 +139,20 @@ def test_two_worlds_in_one_process_take_turns(push: MetaWorld) -> None:
 def test_an_unknown_task_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UnknownTaskError, match="did you mean reach-v3"):
         make_world("reach-v2")
+
+
+def test_the_parts_that_are_hidden_are_out_of_sight(push: MetaWorld) -> None:
+    model = push._env.model
+    push.reset(2)
+    for _ in range(4):
+        for _ in range(12):
+            push.step(push.expert_action())
+        without, alpha = push.observe().images, model.geom_rgba[:, 3].copy()
+        torso = np.isin(model.geom_bodyid, [model.body(name).id for name in OUT_OF_SIGHT])
+        model.geom_rgba[torso, 3] = 1.0
+        shown = push.observe().images
+        model.geom_rgba[:, 3] = alpha
+        assert all(np.array_equal(without[name], shown[name]) for name in without)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tau0.collect.units import CollectError, Unit, plan_units, record_unit
-from tau0.data.assemble import assemble, is_assembled
+from tau0.data.assemble import assemble, is_assembled, remove_scaffolding
 from tau0.data.schema import Kind
 from tau0.data.writer import STAGING, UnitWriter, remove_partial_units, unit_path
 from tau0.worlds.instructions import check_task
@@ -175,6 +175,7 @@ def _is_finished(config: CollectConfig) -> bool:
     if not is_assembled(config.root):
         return False
     _check_manifest(config.root / "meta" / MANIFEST, config)
+    remove_scaffolding(config.root)
     return True
 
 

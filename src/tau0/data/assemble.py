@@ -65,8 +65,13 @@ def assemble(root: Path, units: Sequence[str], embodiment: Embodiment, extra_met
         (work / "meta" / name).write_text(text, "utf-8")
     for folder in ("data", "videos", "meta"):
         (work / folder).replace(root / folder)
-    shutil.rmtree(work)
-    shutil.rmtree(root / STAGING)
+    remove_scaffolding(root)
+
+
+def remove_scaffolding(root: Path) -> None:
+    """Deletes the units and other working folders of an assembled dataset."""
+    for name in (_ASSEMBLING, STAGING):
+        shutil.rmtree(root / name, ignore_errors=True)
 
 
 def _add_unit(work: Path, unit: Path, number: int, embodiment: Embodiment, totals: _Totals) -> None:

@@ -39,7 +39,7 @@ _WRIST_CAMERA = "gripperPOV"
 _WRIST_POSITION = np.array([0.11, -0.09, 0.10])
 _WRIST_LOOKS_AT = np.array([0.0, 0.15, -0.09])
 _WRIST_FOVY_DEGREES = 82.0
-_OUT_OF_SIGHT = ("right_arm_base_link", "right_l0", "right_l1", "head", "pedestal")
+OUT_OF_SIGHT = ("right_arm_base_link", "right_l0", "right_l1", "head", "pedestal")
 _PLAIN = {"table_wood": (0.40, 0.30, 0.23), "basic_floor": (0.74, 0.74, 0.74), "wall_metal": (0.42, 0.42, 0.42)}
 _HAND_TO_WORLD = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 _OBJECTS = (slice(4, 7), slice(11, 14))
@@ -195,7 +195,7 @@ def _mount_wrist_camera(model: Any) -> None:
 
 def _hide_torso(model: Any) -> None:
     """Makes the parts of the robot invisible that no camera sees: their meshes cost a third of the drawing time."""
-    hidden = [model.body(name).id for name in _OUT_OF_SIGHT]
+    hidden = [model.body(name).id for name in OUT_OF_SIGHT]
     model.geom_rgba[np.isin(model.geom_bodyid, hidden), 3] = 0.0
 
 
