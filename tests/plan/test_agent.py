@@ -102,6 +102,18 @@ def test_a_passed_gate_leaves_nothing_imagined(checkpoint: Checkpoint) -> None:
     assert decision.revision is None
 
 
+def test_the_joint_mode_shows_what_the_policy_imagines(checkpoint: Checkpoint) -> None:
+    agent = PlanningAgent(checkpoint, "rcs", 3, record_frames=True, imagines_itself=True)
+    decision = next(decisions(agent, 1))
+    frames = decision.proposals.frames
+    assert frames is not None
+    assert frames.shape == (3, 2, NUM_FUTURE, 32, 32, 3)
+    assert np.array_equal(frames[0], frames[2])
+    full = next(decisions(PlanningAgent(checkpoint, "full", 3, imagines_itself=True, gate_threshold=math.inf), 1))
+    assert np.array_equal(full.proposals.actions, decision.proposals.actions)
+    assert full.revision is not None
+
+
 def test_training_goes_on_after_a_decision_in_the_same_process() -> None:
     checkpoint = tiny_checkpoint(4)
     next(decisions(PlanningAgent(checkpoint, "full", 2, gate_threshold=math.inf), 1))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tau0.checkpoint import Checkpoint, CheckpointError, GateConfig, fingerprint, load
 from tau0.contract import ActionChunk, Candidates, Decision, Observation
 from tau0.encode import ObservationEncoder, executable_actions, latents_to_frames, robot_actions
+from tau0.plan.budget import Stopwatch
 from tau0.plan.noise import QueryNoise
 from tau0.plan.planner import Mode, Planner, PlannerConfig, Round
-from tau0.policy.policy import VideoActionPolicy
+from tau0.policy.policy import JointPolicy, VideoActionPolicy
 from tau0.simulate.simulator import ActionConditionedSimulator
 
 NUM_CANDIDATES = 8
@@ -33,7 +34,10 @@ class PlanningAgent:
         mode: Mode,
         num_candidates: int = NUM_CANDIDATES,
         record_frames: bool = False,
+        *,
         gate_threshold: float | None = None,
+        imagines_itself: bool = False,
+        budget_ms: float | None = None,
     ) -> None:
         """An agent at the start of an episode of seed 0.
 
@@ -43,6 +47,8 @@ class PlanningAgent:
             num_candidates: Chunks a round.
             record_frames: Whether decisions hold the imagined futures as pictures.
             gate_threshold: Replaces the checkpoint's; minus infinity never simulates, infinity always does.
+            imagines_itself: Whether the policy denoises video and actions together (its joint mode) instead of actions alone.
+            budget_ms: See `PlannerConfig`.
 
         Raises:
             CheckpointError: When the mode is "full" and the checkpoint has no gate, or no simulator.
@@ -60,9 +66,11 @@ class PlanningAgent:
             num_candidates=num_candidates,
             execute_steps=execute_steps,
             min_steps=min(MIN_STEPS, execute_steps),
+            budget_ms=budget_ms,
         )
+        policy = JointPolicy(checkpoint) if imagines_itself else VideoActionPolicy(checkpoint)
         simulator = ActionConditionedSimulator(checkpoint) if mode == "full" else None
-        self._planner = Planner(VideoActionPolicy(checkpoint), simulator, planner_config)
+        self._planner = Planner(policy, simulator, planner_config)
         self._seed = 0
 
     def reset(self, seed: int) -> None:
@@ -77,18 +85,17 @@ class PlanningAgent:
         Raises:
             ContractError: When the observation does not fit the checkpoint's embodiment.
         """
-        started = time.perf_counter()
-        config = self._checkpoint.config
-        conditioning = self._encoder.encode(observation)
-        encoded = time.perf_counter()
+        watch, config = Stopwatch(), self._checkpoint.config
+        with watch.stage("encode"):
+            conditioning = self._encoder.encode(observation)
         state = torch.from_numpy(observation.state).float()
         noise = QueryNoise(seed=self._seed, step=observation.step)
-        plan = self._planner.plan(conditioning, noise, partial(executable_actions, config, state=state))
+        plan = self._planner.plan(conditioning, noise, partial(executable_actions, config, state=state), watch)
         first = self._candidates(plan.first, state)
         revision = None if plan.revision is None else self._candidates(plan.revision, state)
         origin = revision if plan.choice == "revised" and revision is not None else first
         chunk = ActionChunk(actions=origin.actions[plan.chosen, : plan.steps], control_hz=config.embodiment.control_hz)
-        milliseconds = {"encode": 1000 * (encoded - started), **plan.milliseconds, "total": 1000 * (time.perf_counter() - started)}
+        milliseconds = {**watch.milliseconds, "total": watch.elapsed_ms}
         return Decision(
             step=observation.step,
             mode=self._mode,
@@ -112,9 +119,12 @@ class PlanningAgent:
         )
 
     def _with_frames(self, candidates: Candidates, considered: Round) -> Candidates:
-        if considered.futures is None or not self._record_frames:
+        """With pictures: of the simulator's futures, or else of the one that the policy imagined for all candidates."""
+        latents = considered.proposals.video if considered.futures is None else considered.futures.latents
+        if latents is None or not self._record_frames:
             return candidates
-        return replace(candidates, frames=latents_to_frames(self._checkpoint, considered.futures.latents))
+        frames = latents_to_frames(self._checkpoint, latents)
+        return replace(candidates, frames=np.repeat(frames, len(candidates.actions) // len(frames), axis=0))
 
 
 def _gate(checkpoint: Checkpoint, mode: Mode, threshold: float | None) -> GateConfig:
@@ -139,6 +149,8 @@ class AgentSpec:
         num_candidates: Chunks a round.
         record_frames: See `PlanningAgent`.
         gate_threshold: See `PlanningAgent`.
+        imagines_itself: See `PlanningAgent`.
+        budget_ms: See `PlannerConfig`.
     """
 
     checkpoint: Path
@@ -146,15 +158,25 @@ class AgentSpec:
     num_candidates: int = NUM_CANDIDATES
     record_frames: bool = False
     gate_threshold: float | None = None
+    imagines_itself: bool = False
+    budget_ms: float | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the checkpoint's files and of every setting that changes behaviour. Reads the files once."""
         candidates = 1 if self.mode == "single" else self.num_candidates
-        threshold = self.gate_threshold if self.mode == "full" else None
-        settings = f"{fingerprint(self.checkpoint)} {self.mode} {candidates} {threshold}"
+        full = (self.gate_threshold, self.budget_ms) if self.mode == "full" else ()
+        settings = f"{fingerprint(self.checkpoint)} {self.mode} {candidates} {self.imagines_itself} {full}"
         return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
     def build(self) -> PlanningAgent:
         """A ready agent. Raises `CheckpointError` when the folder is not a whole checkpoint for this mode."""
-        return PlanningAgent(load(self.checkpoint), self.mode, self.num_candidates, self.record_frames, self.gate_threshold)
+        return PlanningAgent(
+            load(self.checkpoint),
+            self.mode,
+            self.num_candidates,
+            self.record_frames,
+            gate_threshold=self.gate_threshold,
+            imagines_itself=self.imagines_itself,
+            budget_ms=self.budget_ms,
+        )

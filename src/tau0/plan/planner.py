@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from tau0.checkpoint import GateConfig
 from tau0.contract import Choice
+from tau0.plan.budget import Budget, Stopwatch
 from tau0.plan.noise import QueryNoise
 from tau0.plan.score import redenoising_consistency
 from tau0.policy.policy import Policy
@@ -22,20 +21,6 @@ from tau0.tensors import Conditioning, Futures, Proposals
 
 Mode = Literal["single", "rcs", "full"]
 Executable = Callable[[Float[Tensor, "n ha da"]], Float[Tensor, "n ha da"]]
-
-
-class Stopwatch:
-    """Wall time by stage, in milliseconds."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the time spent inside to the stage's."""
-        started = time.perf_counter()
-        yield
-        self.milliseconds[name] = self.milliseconds.get(name, 0.0) + 1000 * (time.perf_counter() - started)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +44,6 @@ class Plan:
         gate_passed: None where the mode has no gate.
         revision: The round conditioned on the most promising future; None unless it happened.
         peak: Step of the chosen chunk's highest progress; None where nothing was simulated.
-        milliseconds: By stage.
     """
 
     first: Round
@@ -69,7 +53,6 @@ class Plan:
     gate_passed: bool | None = None
     revision: Round | None = None
     peak: int | None = None
-    milliseconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +65,8 @@ class PlannerConfig:
         num_candidates: Chunks a round; mode "single" proposes one.
         execute_steps: Most steps executed before the next query.
         min_steps: Fewest steps executed of a chunk that is truncated at its peak.
+        budget_ms: Time for one query. Candidates are always proposed and scored; simulation and revision only begin when they are
+            expected to end in time, and the best answer so far is executed otherwise. None for no limit.
     """
 
     mode: Mode
@@ -89,6 +74,7 @@ class PlannerConfig:
     num_candidates: int
     execute_steps: int
     min_steps: int
+    budget_ms: float | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -100,7 +86,7 @@ class PlannerConfig:
 
 
 class Planner:
-    """The algorithm, on anything that proposes and anything that imagines. Keeps nothing from one query to the next."""
+    """The algorithm, on anything that proposes and anything that imagines. Between queries it keeps how long stages take."""
 
     def __init__(self, policy: Policy, simulator: Simulator | None, config: PlannerConfig) -> None:
         if config.mode == "full" and simulator is None:
@@ -108,54 +94,55 @@ class Planner:
         self._policy = policy
         self._simulator = simulator
         self._config = config
+        self._budget = Budget(config.budget_ms)
 
     @torch.inference_mode()
-    def plan(self, conditioning: Conditioning, noise: QueryNoise, executable: Executable) -> Plan:
+    def plan(self, conditioning: Conditioning, noise: QueryNoise, executable: Executable, watch: Stopwatch) -> Plan:
         """What to execute now.
 
         Args:
             conditioning: The encoded observation.
             noise: The query's randomness.
             executable: Candidates to what the robot would make of them (its limits): that is what is simulated.
+            watch: Running since the query began; is told the stages "propose", "score", "simulate" and "revise".
         """
-        config, watch = self._config, Stopwatch()
-        first = self._propose(conditioning, noise, watch)
-        if first.scores is None:
-            return Plan(first=first, choice="single", chosen=0, steps=config.execute_steps, milliseconds=watch.milliseconds)
+        plan = self._plan(conditioning, noise, executable, watch)
+        self._budget.learn(watch)
+        return plan
 
-        most_consistent = best_index(first.scores)
-        passed = None if config.mode == "rcs" else bool(first.scores[most_consistent] >= config.gate.threshold)
-        if passed is None or passed:
-            return Plan(
-                first=first, choice="rcs", chosen=most_consistent, steps=config.execute_steps, gate_passed=passed,
-                milliseconds=watch.milliseconds,
-            )  # fmt: skip
+    def _plan(self, conditioning: Conditioning, noise: QueryNoise, executable: Executable, watch: Stopwatch) -> Plan:
+        config = self._config
+        with watch.stage("propose"):
+            num_candidates = 1 if config.mode == "single" else config.num_candidates
+            first = Round(proposals=self._policy.propose(conditioning, num_candidates, noise.stream("propose")))
+        if config.mode == "single":
+            return Plan(first=first, choice="single", chosen=0, steps=config.execute_steps)
+
+        with watch.stage("score"):
+            scores = self._score(first.proposals, noise)
+        first, most_consistent = replace(first, scores=scores), best_index(scores)
+        passed = None if config.mode == "rcs" else bool(scores[most_consistent] >= config.gate.threshold)
+        if passed is not False or not self._budget.allows("simulate", watch):
+            return Plan(first=first, choice="rcs", chosen=most_consistent, steps=config.execute_steps, gate_passed=passed)
 
         with watch.stage("simulate"):
             first = self._imagine(first, conditioning, noise, executable)
-        chosen, promise, peak = most_promising(first)
+        best, promise, peak = most_promising(first)
+        plan = Plan(first=first, choice="simulated", chosen=best, steps=self._until(peak), gate_passed=False, peak=peak)
+        if not self._budget.allows("revise", watch):
+            return plan
+
         with watch.stage("revise"):
-            revision = self._revise(first, chosen, conditioning, noise, executable)
+            revision = self._revise(first, best, conditioning, noise, executable)
+        plan = replace(plan, revision=revision)
         revised, revised_promise, revised_peak = most_promising(revision)
-
-        choice: Choice = "simulated"
         if revised_promise > promise:
-            choice, chosen, peak = "revised", revised, revised_peak
-        steps = min(max(peak + 1, config.min_steps), config.execute_steps)
-        return Plan(
-            first=first, choice=choice, chosen=chosen, steps=steps, gate_passed=False, revision=revision, peak=peak,
-            milliseconds=watch.milliseconds,
-        )  # fmt: skip
+            plan = replace(plan, choice="revised", chosen=revised, steps=self._until(revised_peak), peak=revised_peak)
+        return plan
 
-    def _propose(self, conditioning: Conditioning, noise: QueryNoise, watch: Stopwatch) -> Round:
-        """Steps 1 and 2: candidates from one trunk pass, and their consistency."""
-        if self._config.mode == "single":
-            with watch.stage("propose"):
-                return Round(proposals=self._policy.propose(conditioning, 1, noise.stream("propose")))
-        with watch.stage("propose"):
-            proposals = self._policy.propose(conditioning, self._config.num_candidates, noise.stream("propose"))
-        with watch.stage("score"):
-            return Round(proposals=proposals, scores=self._score(proposals, noise))
+    def _until(self, peak: int) -> int:
+        """Steps to execute of a chunk whose progress peaks at step `peak`, counted from 0."""
+        return min(max(peak + 1, self._config.min_steps), self._config.execute_steps)
 
     def _score(self, proposals: Proposals, noise: QueryNoise) -> Float[Tensor, " n"]:
         """Step 2. Both rounds and all candidates are scored with the same noise."""
@@ -169,7 +156,7 @@ class Planner:
         assert self._simulator is not None
         actions = executable(candidates.proposals.actions)
         futures = self._simulator.imagine(conditioning, actions, noise.stream("simulate"))
-        return Round(proposals=candidates.proposals, scores=candidates.scores, futures=futures)
+        return replace(candidates, futures=futures)
 
     def _revise(self, first: Round, best: int, conditioning: Conditioning, noise: QueryNoise, executable: Executable) -> Round:
         """Step 5: proposes again from the best candidate's partially denoised future, and checks the answer like the first.

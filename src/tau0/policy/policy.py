@@ -113,3 +113,23 @@ class VideoActionPolicy:
     def _chunk_noise(self, conditioning: Conditioning, n: int, generator: torch.Generator) -> Float[Tensor, "n ha da"]:
         """Drawn chunk by chunk, so that the first ones do not depend on how many follow."""
         return torch.stack([torch.randn(self._chunk_shape, generator=generator) for _ in range(n)]).to(conditioning.current)
+
+
+class JointPolicy(VideoActionPolicy):
+    """The same checkpoint in its joint mode: slower, but what the policy itself imagines can be seen.
+
+    Where a future is given (a revision) there is nothing to imagine, and the trunk runs once.
+    """
+
+    def propose(
+        self,
+        conditioning: Conditioning,
+        num_candidates: int,
+        generator: torch.Generator,
+        future: Float[Tensor, "1 z f h vw"] | None = None,
+        future_sigma: float = 1.0,
+    ) -> Proposals:
+        """See `Policy.propose` and `VideoActionPolicy.propose_joint`."""
+        if future is None:
+            return self.propose_joint(conditioning, num_candidates, generator)
+        return super().propose(conditioning, num_candidates, generator, future, future_sigma)
