@@ -89,6 +89,16 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         collect(CollectConfig(root=tmp_path / "file" / "dataset", **SMALL))
 
 
+def test_two_collections_into_one_folder_do_not_mix(tmp_path: Path) -> None:
+    config = CollectConfig(root=tmp_path / "dataset", **SMALL, workers=1)
+
+    def second(_progress: CollectProgress) -> None:
+        collect(config)
+
+    with pytest.raises(CollectError, match="another process is collecting into"):
+        collect(config, second)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

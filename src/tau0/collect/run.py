@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import signal
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tau0.worlds.metaworld import DEMO_SUITE, EMBODIMENT, MetaWorld, make_world
 from tau0.worlds.rendering import choose_backend
 
 MANIFEST = "collect.json"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +104,13 @@ def collect(config: CollectConfig, report: Callable[[CollectProgress], None] = l
         KeyboardInterrupt: Ctrl-C. Finished units are kept, and the same call goes on from there.
     """
     units, began = config.units(), time.monotonic()
-    with _explained(config.root):
+    with _explained(config.root), ExitStack() as locks:
         if _is_finished(config):
             done = CollectProgress(units_done=len(units), units=len(units), episodes=0, rows=0, seconds=0.0)
             report(done)
             return done
         _prepare(config)
+        locks.enter_context(_alone(config.root))
         todo = [unit for unit in units if not unit_path(config.root, unit.name).is_dir()]
         episodes = rows = 0
         finished = len(units) - len(todo)
@@ -189,7 +192,18 @@ def _prepare(config: CollectConfig) -> None:
         _check_manifest(manifest, config)
     else:
         manifest.write_text(config.manifest(), "utf-8")
-    remove_partial_units(config.root)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Keeps a second process from collecting into the same folder; the system lets go when this process ends, however it ends."""
+    with (root / STAGING / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CollectError(f"another process is collecting into {root}; wait for it, or choose another folder") from error
+        remove_partial_units(root)
+        yield
 
 
 def _check_manifest(path: Path, config: CollectConfig) -> None:
