@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -103,6 +103,39 @@ def paired_difference(
     tail = (1 - _checked_confidence(confidence)) / 2
     low, high = np.quantile(sums / counts, [tail, 1 - tail])
     return Interval(estimate=float(differences.mean()), low=float(low), high=float(high))
+
+
+def clustered_interval(
+    statistic: Callable[[NDArray[np.intp]], float],
+    clusters: ArrayLike,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    num_resamples: int = 2000,
+) -> Interval:
+    """Any statistic of samples, with a percentile bootstrap interval that draws whole clusters with replacement.
+
+    Windows of one episode are alike, so episodes are drawn, not windows (Davison and Hinkley 1997, section 3.8).
+
+    Args:
+        statistic: From indices of samples, repeated ones included, to a number; NaN where those samples do not define it.
+        clusters: The cluster of each sample, shape (samples,).
+        rng: Source of the resamples.
+        confidence: Coverage of the interval.
+        num_resamples: How many resamples to draw.
+
+    Raises:
+        ValueError: When there are no samples, or all of them together do not define the statistic.
+    """
+    labels = np.asarray(clusters)
+    members = [np.flatnonzero(labels == cluster) for cluster in np.unique(labels)]
+    estimate = statistic(np.arange(len(labels))) if len(labels) else math.nan
+    if math.isnan(estimate):
+        raise ValueError(f"the {len(labels)} samples do not define the statistic")
+    drawn = rng.integers(len(members), size=(num_resamples, len(members)))
+    values = np.array([statistic(np.concatenate([members[i] for i in row])) for row in drawn])
+    tail = (1 - _checked_confidence(confidence)) / 2
+    low, high = np.nanquantile(values, [tail, 1 - tail]) if not np.isnan(values).all() else (estimate, estimate)
+    return Interval(estimate=float(estimate), low=float(low), high=float(high))
 
 
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tau0.checkpoint import Checkpoint
+from tau0.checkpoint import Checkpoint, SamplingConfig
 from tau0.flow import Euler, Solver, UniPC, euler_schedule, unipc_schedule
+from tau0.model.world_model import WorldModel
 from tau0.tensors import Conditioning, Futures
 
 PICTURE_STEPS = 25
@@ -38,39 +39,76 @@ class ActionConditionedSimulator:
 
     def imagine(self, conditioning: Conditioning, actions: Float[Tensor, "n ha da"], generator: torch.Generator) -> Futures:
         """See `Simulator.imagine`. Few Euler steps at shift 1: good enough to rank candidates."""
-        schedule = euler_schedule(self._sampling.rank_steps)
-        return self._denoise(conditioning, actions, generator, Euler(schedule), Euler(schedule))
+        return self._from_shared_noise(conditioning, actions, generator, ranking_solvers(self._sampling))
 
     def render(
         self, conditioning: Conditioning, actions: Float[Tensor, "n ha da"], generator: torch.Generator, num_steps: int = PICTURE_STEPS
     ) -> Futures:
         """The same with many UniPC steps, video at its training shift: for pictures."""
-        video_solver = UniPC(unipc_schedule(num_steps, self._sampling.video_shift))
-        return self._denoise(conditioning, actions, generator, video_solver, UniPC(unipc_schedule(num_steps)))
+        return self._from_shared_noise(conditioning, actions, generator, picture_solvers(self._sampling, num_steps))
 
-    @torch.inference_mode()
-    def _denoise(
-        self, conditioning: Conditioning, actions: Tensor, generator: torch.Generator, video_solver: Solver, progress_solver: Solver
+    def _from_shared_noise(
+        self, conditioning: Conditioning, actions: Tensor, generator: torch.Generator, solvers: tuple[Solver, Solver]
     ) -> Futures:
-        """Video and progress from shared noise, in lock-step."""
         n, horizon = actions.shape[:2]
         clean = torch.cat([conditioning.memory, conditioning.current], dim=2)
-        _, z, num_clean, h, w = clean.shape
-        num_future = self._sampling.num_future
-        video = partial = torch.randn(1, z, num_future, h, w, generator=generator).to(clean).expand(n, -1, -1, -1, -1)
-        progress = torch.randn(1, horizon, generator=generator).to(clean).expand(n, -1)
-        clean, text = clean.expand(n, -1, -1, -1, -1), conditioning.text.expand(n, -1, -1)
-        for i, timestep in enumerate(video_solver.schedule.timesteps.tolist()):
-            partial = video
-            levels = clean.new_tensor([0.0] * num_clean + [timestep] * num_future).expand(n, -1)
-            progress_level = progress_solver.schedule.timesteps[i].to(clean).expand(n)
-            latents = torch.cat([clean, video], dim=2)
-            features, progress_velocity = self._model.denoise_future(latents, levels, text, actions, progress, progress_level)
-            video = video_solver.step(video, features.velocity[:, :, num_clean:], i)
-            progress = progress_solver.step(progress, progress_velocity, i)
-        return Futures(
-            latents=video,
-            progress=progress.clamp(-1, 1),
-            partial=partial,
-            partial_sigma=float(video_solver.schedule.sigmas[-2]),
-        )
+        _, z, _, h, w = clean.shape
+        video = torch.randn(1, z, self._sampling.num_future, h, w, generator=generator).to(clean)
+        progress = torch.randn(1, horizon, generator=generator).to(clean)
+        return denoise_futures(
+            self._model, clean.expand(n, -1, -1, -1, -1), conditioning.text.expand(n, -1, -1), actions,
+            video.expand(n, -1, -1, -1, -1), progress.expand(n, -1), solvers,
+        )  # fmt: skip
+
+
+def ranking_solvers(sampling: SamplingConfig) -> tuple[Solver, Solver]:
+    """Of video and of progress: few Euler steps at shift 1."""
+    schedule = euler_schedule(sampling.rank_steps)
+    return Euler(schedule), Euler(schedule)
+
+
+def picture_solvers(sampling: SamplingConfig, num_steps: int = PICTURE_STEPS) -> tuple[Solver, Solver]:
+    """Of video, at its training shift, and of progress: many UniPC steps."""
+    return UniPC(unipc_schedule(num_steps, sampling.video_shift)), UniPC(unipc_schedule(num_steps))
+
+
+@torch.inference_mode()
+def denoise_futures(
+    model: WorldModel,
+    clean: Float[Tensor, "n z m1 h vw"],
+    text: Float[Tensor, "n l c"],
+    actions: Float[Tensor, "n ha da"],
+    video: Float[Tensor, "n z f h vw"],
+    progress: Float[Tensor, "n ha"],
+    solvers: tuple[Solver, Solver],
+    column_mask: Bool[Tensor, "n vw"] | None = None,
+) -> Futures:
+    """Video and progress from noise, in lock-step: for n chunks of one observation, or n observations with a chunk each.
+
+    Args:
+        model: With action conditioning and progress expert.
+        clean: Memory frames and the current one.
+        text: Token features.
+        actions: Normalised chunks.
+        video: Noise that becomes the future frames.
+        progress: Noise that becomes the progress curve.
+        solvers: Of video and of progress, with as many steps each.
+        column_mask: Which columns of the canvas hold a camera; None for all.
+    """
+    n, num_clean = clean.shape[0], clean.shape[2]
+    video_solver, progress_solver = solvers
+    partial = video
+    for i, timestep in enumerate(video_solver.schedule.timesteps.tolist()):
+        partial = video
+        levels = clean.new_tensor([0.0] * num_clean + [timestep] * video.shape[2]).expand(n, -1)
+        progress_level = progress_solver.schedule.timesteps[i].to(clean).expand(n)
+        latents = torch.cat([clean, video], dim=2)
+        features, progress_velocity = model.denoise_future(latents, levels, text, actions, progress, progress_level, column_mask)
+        video = video_solver.step(video, features.velocity[:, :, num_clean:], i)
+        progress = progress_solver.step(progress, progress_velocity, i)
+    return Futures(
+        latents=video,
+        progress=progress.clamp(-1, 1),
+        partial=partial,
+        partial_sigma=float(video_solver.schedule.sigmas[-2]),
+    )
