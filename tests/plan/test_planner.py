@@ -81,6 +81,12 @@ def test_the_chunk_ends_at_its_own_peak_within_bounds(peak: int, steps: int) -> 
     assert (plan.choice, plan.chosen, plan.peak, plan.steps) == ("simulated", 1, peak, steps)
 
 
+def test_of_equal_promises_the_more_consistent_wins() -> None:
+    simulator = FakeSimulator([[curve(0.9, 3), curve(1.0, 8), curve(1.0, 5)], [curve(1.0, 1)] * 3])
+    plan = run(FakePolicy([[1.0, 3.0, 2.0], [0.0, 0.0, 0.0]]), simulator)
+    assert (plan.choice, plan.chosen, plan.peak) == ("simulated", 2, 5)
+
+
 def test_what_is_simulated_is_what_the_robot_can_execute() -> None:
     simulator = FakeSimulator([[curve(0.1, 4)] * 3] * 2)
     planner = Planner(FakePolicy([[2.0] * 3] * 2), simulator, planner_config())

@@ -173,13 +173,23 @@ class Planner:
 
 
 def most_promising(candidates: Round) -> tuple[int, float, int]:
-    """The candidate whose progress rises highest (`J_i = max over steps`): its index, its J, and the step of its peak."""
+    """The candidate whose progress rises highest (`J_i = max over steps`): its index, its J, and the step of its peak.
+
+    Progress ends at -1 and 1, so candidates can promise the same; then the more consistent one is taken.
+    """
     assert candidates.futures is not None
+    assert candidates.scores is not None
     progress = candidates.futures.progress
-    best = best_index(progress.amax(dim=1))
-    return best, float(progress[best].max()), int(progress[best].argmax())
+    promises, scores = _rankable(progress.amax(dim=1)), _rankable(candidates.scores)
+    best = max(range(len(promises)), key=lambda i: (promises[i], scores[i]))
+    return best, promises[best], int(progress[best].argmax())
 
 
 def best_index(values: Float[Tensor, " n"]) -> int:
     """The index of the highest value, the first of equals. What is not a number is worse than anything."""
-    return int(values.nan_to_num(nan=-torch.inf, neginf=-torch.inf, posinf=torch.inf).argmax())
+    ranks = _rankable(values)
+    return ranks.index(max(ranks))
+
+
+def _rankable(values: Float[Tensor, " n"]) -> list[float]:
+    return values.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf).tolist()
