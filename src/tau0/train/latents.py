@@ -40,7 +40,7 @@ def encode_dataset(
 
     An interrupted run goes on where it stopped: finished episodes are listed beside the arrays, which get their name when complete.
     """
-    folder = dataset.root / FOLDER / f"{encoder_identity(autoencoder)}-{_dataset_identity(dataset)}"
+    folder = _cache(dataset, autoencoder)
     if not folder.is_dir():
         draft = folder.with_name(folder.name + ".partial")
         draft.mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,29 @@ def encode_dataset(
             if other != folder:
                 shutil.rmtree(other, ignore_errors=True)
     return {camera: np.load(folder / f"{camera}.npy", mmap_mode="r", allow_pickle=False) for camera in cameras}
+
+
+def encode_episodes(
+    dataset: Dataset, autoencoder: Autoencoder, cameras: Sequence[str], episodes: Sequence[EpisodeInfo]
+) -> dict[str, NDArray[np.float16]]:
+    """Latents by camera of shape (rows of the whole dataset, z, h, w), filled in for `episodes` alone; nothing is written to disk.
+
+    Takes what `encode_dataset` has cached where there is such a cache.
+    """
+    folder = _cache(dataset, autoencoder)
+    if folder.is_dir():
+        return {camera: np.load(folder / f"{camera}.npy", mmap_mode="r", allow_pickle=False) for camera in cameras}
+    arrays: dict[str, NDArray[np.float16]] = {}
+    for camera in cameras:
+        for episode in episodes:
+            latents = _encode_frames(dataset, autoencoder, episode, camera)
+            array = arrays.setdefault(camera, np.zeros((dataset.num_rows, *latents.shape[1:]), np.float16))
+            array[episode.start : episode.stop] = latents
+    return arrays
+
+
+def _cache(dataset: Dataset, autoencoder: Autoencoder) -> Path:
+    return dataset.root / FOLDER / f"{encoder_identity(autoencoder)}-{_dataset_identity(dataset)}"
 
 
 def _dataset_identity(dataset: Dataset) -> str:

@@ -1,0 +1,32 @@
+"""The windows that training did not see, as a finished checkpoint sees them."""
+
+from __future__ import annotations
+
+from tau0.checkpoint import Checkpoint
+from tau0.data.episodes import Dataset
+from tau0.data.index import SamplingSpec
+from tau0.data.split import split_episodes
+from tau0.data.windows import WindowSpec
+from tau0.train.latents import encode_episodes
+from tau0.train.source import TrainingSource
+
+
+def held_out_source(checkpoint: Checkpoint, dataset: Dataset, seed: int = 0) -> TrainingSource:
+    """The dataset's validation split, encoded by the checkpoint's own encoders and codec.
+
+    `gather` and `index.samples` of the result give windows; rows of the training split have no latents.
+
+    Raises:
+        ContractError: When the dataset does not fit the checkpoint's embodiment.
+    """
+    config = checkpoint.config
+    dataset.check_against(config.embodiment)
+    cameras = [camera.name for camera in config.embodiment.cameras]
+    latents = encode_episodes(dataset, checkpoint.autoencoder, cameras, split_episodes(dataset.episodes)["validation"])
+    window = WindowSpec(
+        action_horizon=config.embodiment.action_horizon,
+        frame_stride=config.embodiment.frame_stride,
+        num_future=config.sampling.num_future,
+        num_memory=config.sampling.num_memory,
+    )
+    return TrainingSource(dataset, latents, config.codec, checkpoint.text, window, SamplingSpec(seed=seed), split="validation")
