@@ -20,6 +20,7 @@ from tau0.contract import Pixels
 from tau0.data.episodes import Dataset
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.train.config import AutoencoderTraining
+from tau0.train.parallel import has_fast_bfloat16
 from tau0.views import pixels_to_tensor
 
 COLOUR_LEVELS = 12
@@ -80,6 +81,7 @@ def train_autoencoder(
     model.start_from_pca(pixels_to_tensor(x[sample].numpy()), w[sample])
     _normalise(model, x, generator)
     steps = _optimise(model, training, x, w, generator, on_step)
+    model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     _normalise(model, x, generator)
     model.eval()
     scores = [_psnr(model, pixels[:held_out], weight[:held_out]) for pixels, weight in zip(frames, weights, strict=True)]
@@ -96,13 +98,16 @@ def _optimise(
     on_step: Callable[[float, float], None],
 ) -> int:
     optimiser = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=1e-4, fused=True)
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    latent_shape = (model.latent_channels, *(side // model.config.stride for side in x.shape[1:3]))
     start, steps, fraction = time.monotonic(), 0, 0.0
     while fraction < 1.0:
         picked = torch.randint(len(x), (training.batch,), generator=generator)
-        images = pixels_to_tensor(x[picked].numpy())
-        raw = model.to_raw(images)
-        noise = torch.randn(raw.shape, generator=generator) * model.std[:, None, None]
-        rebuilt = model.from_raw(raw + training.latent_noise * noise)
+        images = pixels_to_tensor(x[picked].numpy()).contiguous(memory_format=torch.channels_last)
+        noise = torch.randn((len(images), *latent_shape), generator=generator) * model.std[:, None, None]
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16("cpu")):
+            raw = model.to_raw(images)
+            rebuilt = model.from_raw(raw + training.latent_noise * noise).float()
         error = rearrange(w[picked], "b h w -> b 1 h w") * ((rebuilt - images).square() + 0.05 * (rebuilt - images).abs())
         loss = error.mean()
         fraction = min(1.0, (time.monotonic() - start) / (60 * training.minutes))
@@ -114,7 +119,7 @@ def _optimise(
         optimiser.step()
         steps += 1
         if steps % 50 == 0:
-            _follow_statistics(model, raw.detach())
+            _follow_statistics(model, raw.detach().float())
         on_step(fraction, float(loss.detach()))
     return steps
 
