@@ -28,7 +28,12 @@ from tau0.model.weights import WeightsError, load_exactly
 from tau0.model.world_model import WorldModel
 
 FORMAT_VERSION = 1
-CONFIG_NAME, MODEL_NAME, AUTOENCODER_NAME, SIMULATOR_NAME = "config.json", "model.safetensors", "autoencoder.safetensors", "simulator.safetensors"
+CONFIG_NAME, MODEL_NAME, AUTOENCODER_NAME, SIMULATOR_NAME = (
+    "config.json",
+    "model.safetensors",
+    "autoencoder.safetensors",
+    "simulator.safetensors",
+)
 
 
 class CheckpointError(ValueError):
@@ -127,6 +132,9 @@ def config_from_json(text: str | bytes, source: str = CONFIG_NAME) -> Checkpoint
 
 
 def _unknown_fields(given: object, known: object, path: str = "") -> list[str]:
+    if isinstance(given, list) and isinstance(known, list):
+        pairs = zip(given, known, strict=False)
+        return [u for i, (ours, theirs) in enumerate(pairs) for u in _unknown_fields(ours, theirs, f"{path}{i}.")]
     if not (isinstance(given, dict) and isinstance(known, dict)):
         return []
     unknown = [f"{path}{name}" for name in given.keys() - known.keys()]
@@ -169,6 +177,19 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     save_files(folder, tensors, {CONFIG_NAME: config_to_json(checkpoint.config)})
 
 
+def save_config(config: CheckpointConfig, folder: Path) -> None:
+    """Replaces the config of the checkpoint in `folder` in one step, and nothing else of it."""
+    draft = folder / f".{CONFIG_NAME}.draft-{os.getpid()}"
+    try:
+        with draft.open("w") as file:
+            file.write(config_to_json(config))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(folder / CONFIG_NAME)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def save_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, str]) -> None:
     """Writes safetensors and text files as one folder, atomically, synced to disk before the old folder goes."""
     folder = folder.absolute()
@@ -183,12 +204,31 @@ def save_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts:
         for path in draft.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        if folder.exists():
-            folder.rename(old)
-        draft.rename(folder)
+        _swap(draft, folder, old)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _swap(draft: Path, folder: Path, old: Path) -> None:
+    """Puts `draft` in the place of `folder`, which becomes `old`; when that fails, `folder` is what it was."""
+    if folder.exists():
+        folder.rename(old)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+
+
+def recover_files(folder: Path) -> None:
+    """Brings back what `save_files` had set aside when it was killed between its two renames. For the folder's owner alone."""
+    for old in folder.parent.glob(f".{folder.name}.old-*"):
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)
 
 
 def load(folder: Path) -> Checkpoint:

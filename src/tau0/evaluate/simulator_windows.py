@@ -31,7 +31,7 @@ class CardWindows:
 
     @property
     def kinds(self) -> NDArray[np.str_]:
-        """"demonstration", "failure" or "branch", shape (windows,)."""
+        """What each window's episode is: "demonstration", "failure" or "branch", shape (windows,)."""
         return np.array([episode.kind for episode in self.episodes])
 
     @property

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from tau0.data.index import Stream
 from tau0.model.world_model import WorldModel
 from tau0.train.config import TrainConfig
 from tau0.train.objective import drop_captions, policy_losses, simulator_losses
@@ -20,7 +21,7 @@ from tau0.train.state import Average, Position, load_state, save_state
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss that is not a number; the message names the step and the terms."""
+    """A loss or a gradient that is not a number; the message names the step and the terms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ def train(
         The averaged weights.
 
     Raises:
-        NonFiniteLossError: When a loss is not finite; the last saved state stays.
+        NonFiniteLossError: When a loss or a gradient is not finite; the last saved state stays.
     """
     optimiser = make_optimiser(networks, config)
     average = Average(networks, config.ema_decay)
@@ -107,6 +108,8 @@ def train(
         seconds = numbers[-1]
         start = time.monotonic()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip))
+        if not math.isfinite(norm):
+            raise NonFiniteLossError(f"step {step}: the gradient is not finite; the state of the last checkpoint is intact")
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         average.update(networks, step)
@@ -136,9 +139,10 @@ def accumulate_gradients(
 ) -> dict[str, Tensor]:
     """Both objectives on this worker's share of the batch; gradients add up in the parameters. Returns the unweighted terms."""
     generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 256 + place.rank)
+    sizes: dict[Stream, int] = {"policy": config.policy_batch, "simulator": config.simulator_batch}
     terms: dict[str, Tensor] = {}
     with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16("cpu")):
-        for stream, size in (("policy", config.policy_batch), ("simulator", config.simulator_batch)):
+        for stream, size in sizes.items():
             if size == 0:
                 continue
             batch = source.batch(stream, step, share_of(size, place.rank, place.world))
@@ -169,9 +173,11 @@ def _fraction(config: TrainConfig, step: int, seconds: float) -> float:
 
 def _set_rate(optimiser: torch.optim.Optimizer, config: TrainConfig, step: int, fraction: float) -> float:
     """Linear warm-up, then half a cosine down to 2% of the peak."""
-    rate = config.learning_rate * min(1.0, (step + 1) / config.warmup_steps) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * min(fraction, 1.0))))
+    rate = (
+        config.learning_rate
+        * min(1.0, (step + 1) / config.warmup_steps)
+        * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * min(fraction, 1.0))))
+    )
     for group in optimiser.param_groups:
         group["lr"] = rate
     return rate
-
-

@@ -13,7 +13,7 @@ from tau0.actions import ActionCodec, Normaliser
 from tau0.data.episodes import Dataset
 from tau0.data.index import SamplingSpec, Stream, WindowIndex
 from tau0.data.schema import ACTION, EXPERT_ACTION, PROGRESS, STATE, TASK_INDEX
-from tau0.data.split import split_episodes
+from tau0.data.split import Split, split_episodes
 from tau0.data.statistics import RunningStatistics
 from tau0.data.windows import Rows, Windows, WindowSpec
 from tau0.model.text import TextEncoder
@@ -43,16 +43,16 @@ class TrainingSource:
         text: TextEncoder,
         window: WindowSpec,
         sampling: SamplingSpec,
-        split: str = "train",
+        split: Split = "train",
     ) -> None:
         columns = dataset.columns([STATE, ACTION, EXPERT_ACTION, PROGRESS, TASK_INDEX])
         self.windows = Windows(dataset.episodes, window)
         self.index = WindowIndex(split_episodes(dataset.episodes)[split], window, sampling)
         self.latents = list(latents.values())
-        state = torch.from_numpy(columns[STATE].astype(np.float32))
-        self.state = codec.encode_state(state)
-        self.executed = codec.encode(torch.from_numpy(columns[ACTION].astype(np.float32)), state)
-        self.expert = codec.encode(torch.from_numpy(columns[EXPERT_ACTION].astype(np.float32)), state)
+        self.codec = codec
+        self.state, self.executed, self.expert = (
+            torch.from_numpy(columns[name].astype(np.float32)) for name in (STATE, ACTION, EXPERT_ACTION)
+        )
         self.progress = torch.from_numpy(columns[PROGRESS].astype(np.float32)).reshape(-1)
         indices = sorted(dataset.tasks)
         self.text = text.encode([dataset.tasks[i] for i in indices])
@@ -68,14 +68,15 @@ class TrainingSource:
         frames = np.concatenate([at.memory, at.current[:, None], at.future], axis=1)
         latents = np.stack([array[frames] for array in self.latents], axis=1)
         actions = torch.from_numpy(at.actions)
-        target = self.expert[actions]
+        state = self.state[rows]
+        target = self.codec.encode(self.expert[actions], state)
         mask = rearrange(torch.from_numpy(at.action_mask), "b ha -> b ha 1").expand_as(target)
         return Batch(
             latents=rearrange(torch.from_numpy(latents), "b v f z h w -> b v z f h w").float(),
             text=self.text[self.text_of_row[rows]],
-            state=self.state[rows],
+            state=self.codec.encode_state(state),
             target_actions=target,
-            executed_actions=self.executed[actions],
+            executed_actions=self.codec.encode(self.executed[actions], state),
             progress=self.progress[actions],
             view_mask=torch.ones(len(rows), len(self.latents), dtype=torch.bool),
             video_mask=torch.from_numpy(at.video_mask),

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tau0.checkpoint import CheckpointError, save_files
+from tau0.checkpoint import CheckpointError, recover_files, save_files
 from tau0.model.weights import load_exactly
 
 STATE_FOLDER = "state"
@@ -44,7 +44,7 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         """Moves toward the model's parameters."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.tensors.values()), list(model.state_dict().values()), 1 - decay)
+        torch._foreach_lerp_(list(self.tensors.values()), list(model.state_dict().values()), 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def save_state(folder: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer, position: Position) -> None:
@@ -65,6 +65,7 @@ def load_state(folder: Path, model: nn.Module, average: Average, optimiser: torc
         CheckpointError: When the state belongs to another recipe.
     """
     state = folder / STATE_FOLDER
+    recover_files(state)
     if not (state / _POSITION).is_file():
         return None
     position = Position(**json.loads((state / _POSITION).read_text()))

@@ -1,0 +1,135 @@
+"""The gate's threshold from held-out windows, and how far the score that it judges can be trusted there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tau0 import checkpoint as checkpoints
+from tau0.checkpoint import Checkpoint, GateConfig
+from tau0.data.episodes import Dataset
+from tau0.plan import gate
+from tau0.plan.score import redenoising_consistency
+from tau0.policy.policy import VideoActionPolicy
+from tau0.tensors import Batch, Conditioning
+from tau0.train.held_out import held_out_source
+from tau0.train.source import TrainingSource
+from tau0.views import views_to_canvas
+
+SIGMAS = (0.6,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredWindows:
+    """What the policy proposed at held-out windows.
+
+    Attributes:
+        scores: RCS of each candidate, shape (windows, n).
+        errors: Mean squared distance of each candidate to the expert's chunk, in normalised units, shape (windows, n).
+    """
+
+    scores: NDArray[np.float64]
+    errors: NDArray[np.float64]
+
+    def in_words(self) -> str:
+        """How well the score predicts the error: between windows, between the candidates of one window, and by choosing the best."""
+        best = self.scores.argmax(axis=1)
+        chosen = np.take_along_axis(self.errors, best[:, None], axis=1)[:, 0]
+        within = [_rank_correlation(s, -e) for s, e in zip(self.scores, self.errors, strict=True)]
+        saved = 1 - chosen.mean() / self.errors.mean()
+        return (
+            f"on {len(chosen)} held-out windows with {self.scores.shape[1]} candidates: rank correlation of score and nearness to "
+            f"the expert {_rank_correlation(self.scores.max(axis=1), -chosen):.2f} between windows, {np.mean(within):.2f} within one; "
+            f"the best score is {saved:.1%} nearer than a random candidate"
+        )
+
+
+def choose_gate(
+    folder: Path,
+    data: Path,
+    num_candidates: int = 8,
+    share: float = 0.5,
+    num_windows: int = 200,
+    num_noises: int = 4,
+    seed: int = 0,
+    on_progress: Callable[[float], None] = lambda _fraction: None,
+) -> GateConfig:
+    """The gate that `share` of held-out decisions pass, written into the checkpoint's config.
+
+    Args:
+        folder: The checkpoint.
+        data: The dataset it was trained on; its validation split is used.
+        num_candidates: Chunks proposed at each window.
+        share: In (0, 1]: how many decisions shall be executed without simulation.
+        num_windows: Held-out windows, at most.
+        num_noises: Shared noises of the score.
+        seed: Of windows and noise.
+        on_progress: Gets the share done.
+
+    Raises:
+        CheckpointError: When the folder is not a whole checkpoint.
+        ContractError: When the dataset does not fit it.
+        ValueError: When no held-out window may be imitated, or an argument is out of range.
+    """
+    if num_candidates < 1 or num_windows < 1 or num_noises < 1:
+        raise ValueError(f"candidates, windows and noises must be at least 1, got {num_candidates}, {num_windows} and {num_noises}")
+    checkpoint = checkpoints.load(folder)
+    source = held_out_source(checkpoint, Dataset.open(data), seed)
+    scored = score_windows(checkpoint, source, num_candidates, num_windows, num_noises, seed, on_progress)
+    chosen = gate.choose_gate(scored.scores.max(axis=1).tolist(), share, SIGMAS, num_noises)
+    chosen = replace(chosen, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}")
+    checkpoints.save_config(replace(checkpoint.config, gate=chosen), folder)
+    return chosen
+
+
+@torch.inference_mode()
+def score_windows(
+    checkpoint: Checkpoint,
+    source: TrainingSource,
+    num_candidates: int,
+    num_windows: int,
+    num_noises: int,
+    seed: int,
+    on_progress: Callable[[float], None] = lambda _fraction: None,
+) -> ScoredWindows:
+    """Scores and errors of candidates at random windows of the source that may be imitated to their end.
+
+    Raises:
+        ValueError: When there is no such window.
+    """
+    policy, num_memory = VideoActionPolicy(checkpoint), checkpoint.config.sampling.num_memory
+    rows = source.index.samples("policy")
+    rows = np.random.default_rng(seed).permutation(rows[source.windows.resolve(rows).action_mask.all(axis=1)])[:num_windows]
+    if not len(rows):
+        raise ValueError("the held-out episodes hold no window that may be imitated to its end: collect more demonstrations")
+    levels = [sigma for sigma in SIGMAS for _ in range(num_noises)]
+    scores, errors = [], []
+    for done, row in enumerate(np.sort(rows)):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
+        batch = source.gather(np.array([row]))
+        proposals = policy.propose(_conditioning(batch, num_memory), num_candidates, generator)
+        noise = torch.randn(len(levels), *proposals.actions.shape[1:], generator=generator)
+        scores.append(redenoising_consistency(policy.velocity(proposals), proposals.actions, noise, levels))
+        errors.append((proposals.actions - batch.target_actions).square().mean(dim=(1, 2)))
+        on_progress((done + 1) / len(rows))
+    return ScoredWindows(scores=torch.stack(scores).double().numpy(), errors=torch.stack(errors).double().numpy())
+
+
+def _conditioning(batch: Batch, num_memory: int) -> Conditioning:
+    """One window as the policy would observe it."""
+    canvas = views_to_canvas(batch.latents)
+    return Conditioning(
+        current=canvas[:, :, num_memory : num_memory + 1], memory=canvas[:, :, :num_memory], text=batch.text, state=batch.state
+    )
+
+
+def _rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Spearman's, for values without ties; 0 where there is nothing to rank."""
+    if len(first) < 2:
+        return 0.0
+    return float(np.corrcoef(first.argsort().argsort(), second.argsort().argsort())[0, 1])
