@@ -1,0 +1,69 @@
+"""What was asked for on the command line, checked before anything long begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+MODES = ("single", "rcs", "full")
+"""The planner's modes, named here so that help needs no torch. A test keeps them equal to the planner's."""
+
+NUM_EVALUATION_SEEDS = 1_000_000
+"""Evaluation uses seeds below this, collecting uses seeds from here on: no model is tested on what it was shown."""
+
+
+class UsageError(ValueError):
+    """Something was asked for that cannot be had. The message says what can."""
+
+
+def choose(kind: str, name: str, choices: Iterable[str]) -> str:
+    """Returns `name` when it is one of the choices.
+
+    Raises:
+        UsageError: It is not; the message says what was probably meant.
+    """
+    known = list(choices)
+    if name in known:
+        return name
+    near = get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"unknown {kind} {name!r}{hint} (there are {', '.join(known)})")
+
+
+def choose_modes(names: Sequence[str]) -> tuple[str, ...]:
+    """Modes to evaluate, none of them twice. Raises `UsageError` otherwise."""
+    modes = tuple(choose("mode", name, MODES) for name in names)
+    if not modes or len(set(modes)) < len(modes):
+        raise UsageError(f"give at least one mode and none twice, got {' '.join(modes) or 'none'}")
+    return modes
+
+
+def choose_tasks(suite: str, tasks: Sequence[str]) -> tuple[str, ...]:
+    """The given tasks, or where none is given, those of the suite.
+
+    Raises:
+        UsageError: Unknown suite, or a task given twice.
+        UnknownTaskError: Unknown task.
+    """
+    from tau0.worlds.instructions import check_task
+    from tau0.worlds.metaworld import SUITES
+
+    if not tasks:
+        return SUITES[choose("suite", suite, SUITES)]
+    if len(set(tasks)) < len(tasks):
+        raise UsageError(f"a task is given twice: {' '.join(tasks)}")
+    return tuple(check_task(task) for task in tasks)
+
+
+def choose_seeds(first: int, count: int) -> range:
+    """`count` seeds from `first` on. Raises `UsageError` when there is none, or one that collecting may have used."""
+    if first < 0 or count < 1 or first + count > NUM_EVALUATION_SEEDS:
+        raise UsageError(f"seeds of evaluation run from 0 to {NUM_EVALUATION_SEEDS - 1:,}; got {count} from {first} on")
+    return range(first, first + count)
+
+
+def at_least(limit: float, **values: float | None) -> None:
+    """Raises `UsageError` naming the first value that is below `limit`. None passes."""
+    for name, value in values.items():
+        if value is not None and not value >= limit:
+            raise UsageError(f"--{name.replace('_', '-')} is {value:g}, it must be at least {limit:g}")

@@ -1,0 +1,146 @@
+"""`tau0 demo`: a few episodes with the whole loop, watched live, then a report."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from rich.console import Console
+
+from tau0.cli.arguments import MODES, at_least, choose, choose_seeds, choose_tasks
+from tau0.cli.folders import writable_folder
+from tau0.cli.machine import command_line, machine, today, versions
+from tau0.cli.report import write_notes, write_run_report
+from tau0.cli.shipped import SHIPPED, Scores, expected_scores, find_checkpoint
+
+if TYPE_CHECKING:
+    from tau0.checkpoint import Checkpoint
+    from tau0.contract import Decision, Observation
+    from tau0.evaluate.episodes import Agent, EpisodeResult
+    from tau0.evaluate.live import DemoDisplay
+    from tau0.evaluate.recorder import TraceRecorder
+
+FRAME_EVERY = 4
+"""Control steps between two frames of video. Imagined frames are 8 and 16 steps ahead, so that both meet a real one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Watch a robot sample plans, score them, imagine where they lead, revise, and act. Ends with an HTML report.
+
+    Attributes:
+        checkpoint: Folder of a checkpoint or of a training run, or the word shipped.
+        suite: demo (five tasks) or mt50 (all fifty). Ignored when tasks are given.
+        tasks: Meta-World tasks, such as reach-v3 push-v3.
+        episodes_per_task: Initial states for each task.
+        mode: single (the first plan drawn), rcs (the most consistent of several) or full (simulate and revise where unsure).
+        candidates: Plans drawn at each decision.
+        max_steps: Control steps after which an episode has failed.
+        first_seed: Initial states are those of this seed and the following ones.
+        out: Folder of the traces and of the report. Traces of an earlier run in it are replaced.
+    """
+
+    checkpoint: str = SHIPPED
+    suite: str = "demo"
+    tasks: tuple[str, ...] = ()
+    episodes_per_task: int = 1
+    mode: str = "full"
+    candidates: int = 8
+    max_steps: int = 300
+    first_seed: int = 0
+    out: Path = Path("runs/demo")
+
+    stopped: ClassVar[str] = "Stopped. Finished episodes are kept: tau0 report shows them."
+
+    def run(self, console: Console, stderr: Console) -> int:  # noqa: ARG002
+        """Runs the episodes, then writes the report and prints its path."""
+        mode = choose("mode", self.mode, MODES)
+        tasks = choose_tasks(self.suite, self.tasks)
+        seeds = choose_seeds(self.first_seed, self.episodes_per_task)
+        at_least(1, candidates=self.candidates, max_steps=self.max_steps)
+        folder = find_checkpoint(self.checkpoint)
+        writable_folder(self.out)
+        console.print("waking up the robot ...", style="dim")
+
+        from tau0.checkpoint import load
+        from tau0.evaluate.live import DemoDisplay
+        from tau0.plan.agent import PlanningAgent
+        from tau0.worlds.metaworld import EMBODIMENT
+
+        checkpoint = load(folder)
+        checkpoint.config.embodiment.check(EMBODIMENT)
+        agent = PlanningAgent(checkpoint, cast(Any, mode), self.candidates, record_frames=True)
+        _remove_traces(self.out)
+        write_notes(self.out, _notes(checkpoint))
+        with DemoDisplay(console) as display:
+            results = [result for task in tasks for result in self._episodes(task, seeds, agent, display)]
+        solved = sum(result.success for result in results)
+        console.print(f"{solved} of {len(results)} episodes solved. Writing the report ...", highlight=False)
+        report = write_run_report(self.out)
+        console.print(str(report), markup=False, highlight=False, soft_wrap=True)
+        return 0
+
+    def _episodes(self, task: str, seeds: range, agent: Agent, display: DemoDisplay) -> list[EpisodeResult]:
+        """All episodes of one task, each with its trace on disk before the next begins."""
+        from tau0.evaluate.episodes import run_episode
+        from tau0.evaluate.recorder import TraceRecorder
+        from tau0.evaluate.trace import write_trace
+        from tau0.worlds.instructions import train_instructions
+        from tau0.worlds.metaworld import make_world
+
+        world = make_world(task, self.max_steps)
+        results = []
+        try:
+            for seed in seeds:
+                recorder = TraceRecorder(world.embodiment, FRAME_EVERY)
+                display.episode_started(task, train_instructions(task)[0], self.max_steps)
+                result = run_episode(world, agent, seed, max_steps=self.max_steps, observer=_Watcher(recorder, display))
+                display.episode_finished(result.success, result.steps)
+                number = len(list(self.out.glob("episode-*")))
+                write_trace(self.out / f"episode-{number:03d}", recorder.trace(result))
+                results.append(result)
+        finally:
+            world.close()
+        return results
+
+
+class _Watcher:
+    """Keeps an episode's trace and shows it at the same time."""
+
+    def __init__(self, recorder: TraceRecorder, display: DemoDisplay) -> None:
+        self.frame_every = recorder.frame_every
+        self._recorder, self._display = recorder, display
+
+    def on_frame(self, observation: Observation) -> None:
+        """One frame of video."""
+        self._recorder.on_frame(observation)
+
+    def on_decision(self, observation: Observation, decision: Decision) -> None:
+        """One decision."""
+        self._recorder.on_decision(observation, decision)
+        self._display.decision(decision)
+
+
+def _remove_traces(folder: Path) -> None:
+    """Makes room for new traces; touches nothing that is not a trace."""
+    for path in folder.glob("episode-*"):
+        if (path / "trace.json").is_file():
+            shutil.rmtree(path)
+
+
+def _notes(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    config = checkpoint.config
+    notes = [("checkpoint", f"{config.name}, fingerprint {checkpoint.fingerprint}")]
+    if config.gate is not None:
+        notes.append(("gate", f"threshold {config.gate.threshold:.3f}; {config.gate.chosen_by}"))
+    if scores := expected_scores(config):
+        notes.append(("measured before", _in_words(scores)))
+    return [*notes, ("command", command_line()), ("machine", machine()), ("versions", versions()), ("date", today())]
+
+
+def _in_words(scores: Scores) -> str:
+    """Success over all tasks, by mode."""
+    totals = {mode: (sum(s for s, _ in tasks.values()), sum(n for _, n in tasks.values())) for mode, tasks in scores.items()}
+    return "; ".join(f"{mode} {successes} of {trials}" for mode, (successes, trials) in totals.items())

@@ -1,0 +1,147 @@
+"""`tau0 evaluate`: closed loop over a suite, with the same seeds for every mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+
+import tyro
+from rich.console import Console
+
+from tau0.cli.arguments import at_least, choose, choose_modes, choose_seeds, choose_tasks
+from tau0.cli.bars import Bars
+from tau0.cli.folders import writable_file
+from tau0.cli.shipped import find_checkpoint
+
+if TYPE_CHECKING:
+    from tau0.evaluate.records import EpisodeRecord
+    from tau0.evaluate.runner import Episode
+
+INSTRUCTIONS = ("training", "held-out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure how often a checkpoint solves its tasks, from initial states that it was not trained on.
+
+    Every mode meets the same initial states and the same noise. Ctrl-C keeps finished episodes, and the same command goes on.
+
+    Attributes:
+        checkpoint: Folder of a checkpoint or of a training run, or the word shipped.
+        suite: demo (five tasks) or mt50 (all fifty). Ignored when tasks are given.
+        tasks: Meta-World tasks, such as reach-v3 push-v3.
+        episodes: Initial states for each task.
+        modes: single (the first plan drawn), rcs (the most consistent of several), full (simulate and revise where unsure).
+        candidates: Plans drawn at each decision, in modes rcs and full.
+        workers: Processes, each with one thread.
+        max_steps: Control steps after which an episode has failed.
+        out: Results, one JSON line an episode. A file that holds some already is completed.
+        instructions: training (the wording that was trained on) or held-out (wordings never seen in training).
+        first_seed: Initial states are those of this seed and the following ones.
+        gate_threshold: Replaces the checkpoint's: -inf never simulates, inf always does.
+    """
+
+    checkpoint: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
+    suite: str = "demo"
+    tasks: tuple[str, ...] = ()
+    episodes: int = 40
+    modes: tuple[str, ...] = ("single", "rcs", "full")
+    candidates: int = 8
+    workers: int = 2
+    max_steps: int = 300
+    out: Path = Path("runs/evaluation.jsonl")
+    instructions: str = "training"
+    first_seed: int = 0
+    gate_threshold: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+
+    stopped: ClassVar[str] = "Stopped. Finished episodes are kept; the same command goes on."
+
+    def run(self, console: Console, stderr: Console) -> int:  # noqa: ARG002
+        """Evaluates what is missing in `out`, and prints the table."""
+        from tau0.evaluate.table import success_table, summarize
+
+        modes = choose_modes(self.modes)
+        tasks = choose_tasks(self.suite, self.tasks)
+        seeds = choose_seeds(self.first_seed, self.episodes)
+        wording = choose("instructions", self.instructions, INSTRUCTIONS)
+        at_least(1, candidates=self.candidates, workers=self.workers, max_steps=self.max_steps)
+        folder = find_checkpoint(self.checkpoint)
+        writable_file(self.out)
+        loop = ClosedLoop(
+            checkpoint=folder,
+            modes=modes,
+            candidates=self.candidates,
+            workers=self.workers,
+            max_steps=self.max_steps,
+            gate_threshold=self.gate_threshold,
+        )
+        with Bars(console) as bars:
+            records = loop.run(list_episodes(tasks, seeds, wording), self.out, bars)
+        console.print(success_table(summarize(records), f"{folder.name}, {wording} instructions, seeds {seeds[0]} to {seeds[-1]}"))
+        bars.say(f"{len(records)} episodes in {self.out}")
+        return 0
+
+
+def list_episodes(tasks: Sequence[str], seeds: Sequence[int], wording: str) -> list[Episode]:
+    """Every task with every seed. Held-out wordings take turns."""
+    from tau0.evaluate.workers import Episode
+    from tau0.worlds.instructions import held_out_instructions
+
+    if wording == "training":
+        return [Episode(task=task, seed=seed) for task in tasks for seed in seeds]
+    words = {task: held_out_instructions(task) for task in tasks}
+    return [Episode(task=task, seed=seed, instruction=words[task][seed % len(words[task])]) for task in tasks for seed in seeds]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedLoop:
+    """How episodes are run: the settings that `evaluate`, `train` and `reproduce` share."""
+
+    checkpoint: Path
+    modes: tuple[str, ...]
+    candidates: int
+    workers: int
+    max_steps: int
+    gate_threshold: float | None = None
+
+    def run(self, episodes: Sequence[Episode], out: Path, bars: Bars, stage: str = "evaluate") -> list[EpisodeRecord]:
+        """Runs what `out` lacks, under a bar. Returns old and new records.
+
+        Raises:
+            CheckpointError: The folder is not a whole checkpoint for these modes.
+            ContractError: It was trained for another robot.
+            RecordsError, EvaluationError: See `tau0.evaluate.runner.evaluate`.
+        """
+        from tau0.evaluate.runner import evaluate
+        from tau0.plan.agent import AgentSpec
+        from tau0.worlds.metaworld import make_world
+
+        self._check()
+        specs: list[Any] = [
+            AgentSpec(checkpoint=self.checkpoint, mode=cast(Any, mode), num_candidates=self.candidates, gate_threshold=self.gate_threshold)
+            for mode in self.modes
+        ]
+        bars.start(stage, f"{len(episodes) * len(specs)} episodes, {self.workers} processes")
+        solved = finished = 0
+
+        def show(record: EpisodeRecord, done: int, total: int) -> None:
+            nonlocal solved, finished
+            solved, finished = solved + record.result.success, finished + 1
+            bars.show(stage, done / total, f"{done}/{total}, {solved}/{finished} solved, {record.result.task} {record.result.mode}")
+
+        return evaluate(episodes, specs, make_world, self.max_steps, out, self.workers, show)
+
+    def _check(self) -> None:
+        """Meets every error here that all workers would otherwise meet."""
+        from tau0.checkpoint import load
+        from tau0.plan.agent import PlanningAgent
+        from tau0.worlds.metaworld import EMBODIMENT
+        from tau0.worlds.rendering import choose_backend
+
+        checkpoint = load(self.checkpoint)
+        checkpoint.config.embodiment.check(EMBODIMENT)
+        for mode in self.modes:
+            PlanningAgent(checkpoint, cast(Any, mode), self.candidates, gate_threshold=self.gate_threshold)
+        choose_backend()

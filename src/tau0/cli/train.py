@@ -1,0 +1,195 @@
+"""`tau0 train`: autoencoder, latents, world model, gate."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import tyro
+from rich.console import Console
+
+from tau0 import __version__
+from tau0.cli.arguments import UsageError, at_least, choose
+from tau0.cli.bars import Bars
+from tau0.cli.evaluate import ClosedLoop, list_episodes
+from tau0.cli.folders import writable_folder
+from tau0.cli.machine import machine, today, versions
+from tau0.cli.shipped import count_scores
+
+if TYPE_CHECKING:
+    from tau0.data.episodes import Dataset
+    from tau0.train.loop import Progress
+    from tau0.train.run import Recipe
+
+CLOSED_LOOP_NAME = "closed_loop.jsonl"
+MAX_STEPS = 300
+_SHORT = {"policy_video": "video", "action": "action", "simulator_video": "future", "progress": "progress"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a model on a dataset: autoencoder, latents, world model, and the gate of its planner.
+
+    Every stage that is finished is skipped. Ctrl-C saves everything, and the same command goes on. The result is OUT/checkpoint.
+
+    Attributes:
+        preset: Size of the model: tiny (seconds, for trying things out) or nano (the demo's, an hour on two cores).
+        data: Folder of a LeRobot v3.0 dataset, such as `tau0 collect` writes.
+        out: Folder of the run.
+        minutes: Time of training the world model; the preset's own unless given.
+        autoencoder_minutes: Time of training the autoencoder; the preset's own unless given.
+        max_steps: Stop after so many steps even if time is left.
+        workers: Processes, each with one thread.
+        separate: Train a simulator of its own beside the policy, instead of one trunk for both.
+        seed: Of initialisation, order and noise.
+        checkpoint_minutes: Between two checkpoints from which training can go on.
+        evaluate_minutes: Between two evaluations in closed loop, 0 for none. Results go to OUT/closed_loop.jsonl.
+        evaluate_episodes: Episodes a task of such an evaluation.
+        candidates: Plans a decision for which the gate is chosen.
+        gate_share: Share of decisions that the gate shall let pass without simulation, above 0 and at most 1.
+    """
+
+    preset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PRESET")]
+    data: Path
+    out: Path
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    autoencoder_minutes: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    max_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    workers: int = 2
+    separate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    seed: int = 0
+    checkpoint_minutes: float = 3.0
+    evaluate_minutes: float = 0.0
+    evaluate_episodes: int = 4
+    candidates: int = 8
+    gate_share: float = 0.5
+
+    stopped: ClassVar[str] = "Stopped. Everything was saved; the same command goes on."
+
+    def run(self, console: Console, stderr: Console) -> int:  # noqa: ARG002
+        """Trains, or goes on training, and chooses the gate."""
+        with Bars(console) as bars:
+            folder = self.train(bars)
+            bars.say(f"{folder}: trained. Try it: tau0 demo --checkpoint {folder}")
+        return 0
+
+    def train(self, bars: Bars) -> Path:
+        """The folder of the finished checkpoint. Raises `UsageError` for what cannot be, and what `tau0.train.run.run` raises."""
+        recipe = self._recipe()
+        writable_folder(self.out)
+
+        from tau0.data.episodes import Dataset
+        from tau0.train.gate import choose_gate
+        from tau0.train.run import Callbacks, run
+
+        dataset = Dataset.open(self.data)
+        watch = _Watch(bars, self._evaluation(dataset, bars))
+        callbacks = Callbacks(on_stage=bars.show, on_step=watch.on_step, on_checkpoint=watch.on_checkpoint)
+        folder = run(recipe, self.data, self.out, callbacks, self._provenance(dataset))
+        text = f"{self.candidates} plans at held-out windows"
+        gate = choose_gate(
+            folder, self.data, self.candidates, self.gate_share, on_progress=lambda fraction: bars.show("gate", fraction, text)
+        )
+        bars.say(f"gate: threshold {gate.threshold:.3f}, {gate.chosen_by}")
+        return folder
+
+    def _recipe(self) -> Recipe:
+        from tau0.presets import PRESETS
+        from tau0.train.run import Recipe
+        from tau0.worlds.metaworld import EMBODIMENT
+
+        preset = PRESETS[choose("preset", self.preset, PRESETS)]()
+        at_least(0, seed=self.seed, evaluate_minutes=self.evaluate_minutes)
+        at_least(1, workers=self.workers, evaluate_episodes=self.evaluate_episodes, candidates=self.candidates, max_steps=self.max_steps)
+        at_least(0.001, minutes=self.minutes, autoencoder_minutes=self.autoencoder_minutes, checkpoint_minutes=self.checkpoint_minutes)
+        if not 0 < self.gate_share <= 1:
+            raise UsageError(f"--gate-share is {self.gate_share:g}, it must be above 0 and at most 1")
+        given = preset.train
+        autoencoder = given.autoencoder
+        if self.autoencoder_minutes is not None:
+            autoencoder = replace(autoencoder, minutes=self.autoencoder_minutes)
+        train = replace(
+            given,
+            minutes=given.minutes if self.minutes is None else self.minutes,
+            max_steps=given.max_steps if self.max_steps is None else self.max_steps,
+            workers=self.workers,
+            shared_trunk=not self.separate,
+            seed=self.seed,
+            checkpoint_minutes=self.checkpoint_minutes,
+            evaluate_minutes=self.evaluate_minutes,
+            evaluate_episodes=self.evaluate_episodes,
+            autoencoder=autoencoder,
+        )
+        return Recipe(name=self.preset, embodiment=EMBODIMENT, model=preset.model, autoencoder=preset.autoencoder, train=train)
+
+    def _provenance(self, dataset: Dataset) -> dict[str, str]:
+        shape = "two models" if self.separate else "one trunk for both"
+        return {
+            "recipe": f"preset {self.preset}, {shape}, seed {self.seed}, tau0 {__version__}",
+            "data": f"{dataset.root.name}: {len(dataset)} episodes, {dataset.num_rows} rows at {dataset.fps:g} Hz",
+            "machine": machine(),
+            "versions": versions(),
+            "date": today(),
+        }
+
+    def _evaluation(self, dataset: Dataset, bars: Bars) -> _Evaluation | None:
+        if self.evaluate_minutes == 0:
+            return None
+        tasks = tuple(dict.fromkeys(episode.task for episode in dataset.episodes if episode.task))
+        return _Evaluation(
+            every_minutes=self.evaluate_minutes, tasks=tasks, episodes=self.evaluate_episodes, workers=self.workers, out=self.out, bars=bars
+        )
+
+
+class _Watch:
+    """Shows training as it goes, and evaluates when an evaluation is due."""
+
+    def __init__(self, bars: Bars, evaluation: _Evaluation | None) -> None:
+        self._bars, self._evaluation = bars, evaluation
+        self._minutes: float = 0.0
+        self._evaluated_at: float | None = None
+
+    def on_step(self, progress: Progress) -> None:
+        """One step of the world model."""
+        losses = ", ".join(f"{_SHORT.get(name, name)} {loss:.3f}" for name, loss in progress.losses.items())
+        self._minutes = progress.seconds / 60
+        if self._evaluated_at is None:
+            self._evaluated_at = self._minutes
+        self._bars.show("world model", min(progress.fraction, 1.0), f"step {progress.step}: {losses}")
+
+    def on_checkpoint(self, folder: Path, fraction: float) -> None:
+        """A checkpoint that can be evaluated."""
+        if self._evaluation is None or self._evaluated_at is None:
+            return
+        if fraction >= 1 or self._minutes - self._evaluated_at >= self._evaluation.every_minutes:
+            self._evaluated_at = self._minutes
+            self._evaluation(folder, self._minutes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Evaluation:
+    """A few closed-loop episodes of a checkpoint that is still being trained. It has no gate yet, so the mode is "single"."""
+
+    every_minutes: float
+    tasks: tuple[str, ...]
+    episodes: int
+    workers: int
+    out: Path
+    bars: Bars
+
+    def __call__(self, folder: Path, minutes: float) -> None:
+        """Evaluates, prints one line, appends one to `closed_loop.jsonl`."""
+        loop = ClosedLoop(checkpoint=folder, modes=("single",), candidates=1, workers=self.workers, max_steps=MAX_STEPS)
+        episodes = list_episodes(self.tasks, range(self.episodes), "training")
+        with tempfile.TemporaryDirectory(prefix="tau0-") as scratch:
+            records = loop.run(episodes, Path(scratch) / "episodes.jsonl", self.bars, f"at {minutes:.0f} min")
+        scores = count_scores(records)["single"]
+        line = {"minutes": round(minutes, 2), "single": scores}
+        with (self.out / CLOSED_LOOP_NAME).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        solved, trials = sum(s for s, _ in scores.values()), sum(n for _, n in scores.values())
+        by_task = ", ".join(f"{task} {s}/{n}" for task, (s, n) in scores.items())
+        self.bars.say(f"after {minutes:.0f} minutes: {solved} of {trials} episodes solved ({by_task})")

@@ -1,0 +1,68 @@
+"""`tau0 verify`: does this machine compute what the published system computes?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tau0.cli.arguments import UsageError
+from tau0.cli.errors import FAILED
+
+if TYPE_CHECKING:
+    from tau0.evaluate.verify import Check
+
+BEYOND_TOLERANCE = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Recompute every output of golden files and show the largest error of each.
+
+    The exit status is 0 when all errors are within tolerance, 1 when one is not, and 2 when a file cannot be read.
+
+    Attributes:
+        files: Golden files (safetensors), such as tests/golden/*.safetensors.
+    """
+
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE ...")]
+
+    stopped: ClassVar[str] = "Stopped."
+
+    def run(self, console: Console, stderr: Console) -> int:
+        """Checks the files, prints the table, returns the exit status."""
+        if not self.files:
+            raise UsageError("give at least one golden file, such as tests/golden/*.safetensors")
+
+        from tau0.evaluate.verify import GoldenFileError, verify_file
+
+        checks: list[tuple[Path, Check]] = []
+        unreadable = False
+        for path in self.files:
+            try:
+                checks += [(path, check) for check in verify_file(path)]
+            except GoldenFileError as error:
+                unreadable = True
+                stderr.print(Text(f"tau0: {error}", style="red"), soft_wrap=True)
+        if checks:
+            console.print(_table(checks))
+        failed = [check for _, check in checks if not check.passed]
+        console.print(f"{len(checks)} outputs, {len(failed)} beyond tolerance", highlight=False)
+        return FAILED if unreadable else BEYOND_TOLERANCE if failed else 0
+
+
+def _table(checks: list[tuple[Path, Check]]) -> Table:
+    table = Table(caption="Error: the largest absolute one, as a share of the largest expected value.")
+    for name in ("file", "output", "error", "tolerance", ""):
+        table.add_column(name, justify="right" if name in ("error", "tolerance") else "left", overflow="fold")
+    last = None
+    for path, check in checks:
+        mark = Text("ok", style="green") if check.passed else Text("beyond", style="bold red")
+        table.add_row("" if path == last else path.stem, check.output, f"{check.error:.1e}", f"{check.tolerance:.0e}", mark)
+        last = path
+    return table

@@ -1,0 +1,199 @@
+"""The command line without hours of work: help, spelling, places that cannot be written, what errors look like."""
+
+from __future__ import annotations
+
+import errno
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from rich.console import Console
+
+from tau0.cli import COMMANDS, run
+from tau0.cli.arguments import MODES, UsageError, choose, choose_modes, choose_seeds, choose_tasks
+from tau0.cli.bars import Bars
+from tau0.cli.errors import FAILED, INTERRUPTED, guarded, sentence
+from tau0.cli.folders import writable_file, writable_folder
+from tau0.contract import ContractError
+from tau0.plan.planner import Mode
+from tau0.worlds.instructions import UnknownTaskError
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def outcome(*arguments: str) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    status = run(arguments, Console(file=out, width=120), Console(file=err, width=120))
+    return status, out.getvalue(), err.getvalue()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run([command, "--help"])
+    assert end.value.code == 0
+    assert f"tau0 {command}" in capsys.readouterr().out
+
+
+def test_help_is_quick_because_it_needs_no_torch() -> None:
+    code = "import sys, tau0.cli; assert not {'torch', 'mujoco', 'pyarrow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_modes_are_the_planners() -> None:
+    assert get_args(Mode) == MODES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("trian",), "unknown command 'trian', did you mean 'train'?"),
+        (("train", "nanno", "--data", "d", "--out", "o"), "unknown preset 'nanno', did you mean 'nano'?"),
+        (("collect", "--out", "o", "--tasks", "reach"), "unknown task 'reach': did you mean"),
+        (("collect", "--out", "o", "--suite", "dmeo"), "unknown suite 'dmeo', did you mean 'demo'?"),
+        (("collect", "--out", "o", "--workers", "0"), "workers is 0; it must be at least 1"),
+        (("evaluate", "shipped", "--modes", "ful"), "unknown mode 'ful', did you mean 'full'?"),
+        (("evaluate", "shipped", "--instructions", "heldout"), "did you mean 'held-out'?"),
+        (("evaluate", "nowhere"), "nowhere is not a checkpoint"),
+        (("demo", "--mode", "fulll"), "did you mean 'full'?"),
+        (("report", "nowhere"), "nowhere is not a folder"),
+        (("verify",), "give at least one golden file"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = outcome(*arguments)
+    assert (status, out) == (FAILED, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_verify_tells_right_wrong_and_unreadable_apart(tmp_path: Path) -> None:
+    good = GOLDEN / "progress_labels.safetensors"
+    status, out, _ = outcome("verify", str(good))
+    assert status == 0
+    assert "0 beyond tolerance" in out
+    wrong = tmp_path / "wrong.safetensors"
+    shutil.copy(good, wrong)
+    content = bytearray(wrong.read_bytes())
+    content[-4:] = b"\x00\x00\x40\x40"
+    wrong.write_bytes(content)
+    status, out, _ = outcome("verify", str(wrong))
+    assert status == 1
+    assert "beyond" in out
+    status, out, err = outcome("verify", str(good), str(tmp_path / "none.safetensors"))
+    assert status == FAILED
+    assert "none.safetensors" in err
+    assert "progress_labels" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("collect", "--tasks", "reach-v3", "--out", "{}"),
+        ("train", "tiny", "--data", "nowhere", "--out", "{}"),
+        ("reproduce", "--out", "{}"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_at_once(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, _, err = outcome(*(a.format(tmp_path / "file" / "out") for a in arguments))
+    assert status == FAILED
+    assert f"cannot write to {tmp_path / 'file' / 'out'}" in err
+
+
+def test_folders_and_files(tmp_path: Path) -> None:
+    assert writable_folder(tmp_path / "a" / "b").is_dir()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    with pytest.raises(UsageError, match="MB are needed"):
+        writable_folder(tmp_path, needed_mb=1e12)
+    with pytest.raises(UsageError, match="is a folder"):
+        writable_file(tmp_path)
+    assert not writable_file(tmp_path / "new.jsonl").exists()
+
+
+def test_a_dataset_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    status, _, err = outcome("train", "tiny", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"))
+    assert status == FAILED
+    assert "expected a LeRobot v3.0 dataset" in err
+
+
+def raising(error: BaseException, wants_traceback: bool = False) -> tuple[int, str]:
+    stream = io.StringIO()
+
+    def work() -> int:
+        raise error
+
+    return guarded(work, "Stopped. Kept.", wants_traceback, Console(file=stream, width=200)), stream.getvalue()
+
+
+def test_interruption_says_what_is_kept() -> None:
+    assert raising(KeyboardInterrupt()) == (INTERRUPTED, "\nStopped. Kept.\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ContractError("cameras differ"), "cameras differ"),
+        (OSError(errno.ENOSPC, "x", "/data/file"), "/data/file: No space left on device; free some space; the same command goes on"),
+        (PermissionError(errno.EACCES, "x", "/data"), "/data: Permission denied; use a folder that is yours to read and write"),
+        (ModuleNotFoundError("x", name="metaworld.policies"), "pip install 'tau0-wm[sim]'"),
+        (UnknownTaskError("unknown task 'a'"), "unknown task 'a'"),
+    ],
+)
+def test_what_a_user_can_mend_is_a_sentence(error: Exception, said: str) -> None:
+    status, text = raising(error)
+    assert status == FAILED
+    assert said in text
+    with pytest.raises(type(error)):
+        raising(error, wants_traceback=True)
+
+
+@pytest.mark.parametrize("error", [TypeError("ours"), KeyError("ours"), ModuleNotFoundError("x", name="tau0.nowhere"), OSError("odd")])
+def test_our_own_mistakes_keep_their_traceback(error: Exception) -> None:
+    assert sentence(error) is None
+    with pytest.raises(type(error)):
+        raising(error)
+
+
+def test_a_workers_traceback_is_condensed() -> None:
+    from tau0.evaluate.workers import EvaluationError
+
+    said = sentence(EvaluationError("reach-v3, seed 1 failed.\nTraceback ...\n  File ...\nValueError: a reason\n"))
+    assert said == "reach-v3, seed 1 failed. The reason: ValueError: a reason (--traceback shows all of it)"
+
+
+def test_choices() -> None:
+    assert choose("preset", "nano", ("tiny", "nano")) == "nano"
+    assert choose_modes(["rcs", "single"]) == ("rcs", "single")
+    with pytest.raises(UsageError, match="none twice"):
+        choose_modes(["rcs", "rcs"])
+    assert len(choose_tasks("mt50", ())) == 50
+    assert choose_tasks("demo", ("push-v3",)) == ("push-v3",)
+    with pytest.raises(UsageError, match="twice"):
+        choose_tasks("demo", ("push-v3", "push-v3"))
+    with pytest.raises(UsageError, match=r"0 to 999,999"):
+        choose_seeds(999_999, 2)
+
+
+def test_a_log_gets_a_line_now_and_then() -> None:
+    stream = io.StringIO()
+    with Bars(Console(file=stream, width=120), line_every_s=0.0) as bars:
+        bars.start("collect", "5 tasks")
+        bars.show("collect", 0.5, "10 rows/s")
+        bars.show("collect", 1.0, "11 rows/s")
+    assert stream.getvalue().splitlines() == ["collect      5 tasks", "collect       50%  10 rows/s", "collect      100%  11 rows/s"]
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left() -> None:
+    stream = io.StringIO()
+    with Bars(Console(file=stream, width=100, force_terminal=True)) as bars:
+        bars.start("collect", "5 tasks")
+        bars.show("collect", 0.5, "10 rows/s")
+    assert "50%" in stream.getvalue()
+    assert "10 rows/s" in stream.getvalue()
