@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tau0.data.assemble import assemble
+from tau0.data.episodes import Dataset
+from tau0.data.schema import EpisodeRecord
+from tau0.data.writer import UnitWriter
+from tiny import EMBODIMENT
+
+HORIZON = EMBODIMENT.action_horizon
+
+
+def records() -> list[EpisodeRecord]:
+    """Four demonstrations, two failures, and three branches off each of two demonstrations; the last of each is held out."""
+    demonstrations = [EpisodeRecord.fake(22, seed) for seed in range(4)]
+    failures = [EpisodeRecord.fake(16, seed) for seed in (10, 11)]
+    made = [
+        *demonstrations,
+        *(replace(f, meta=replace(f.meta, kind="failure", success=False), progress=f.progress * 0 - 1) for f in failures),
+    ]
+    for group, parent in enumerate((1, 3)):
+        for i, branch in enumerate(("expert", "near_miss", "wrong")):
+            record = EpisodeRecord.fake(HORIZON, 20 + 3 * group + i)
+            left = {"kind": "branch", "group": group, "parent": parent, "parent_frame": 5, "branch": branch}
+            made.append(replace(record, meta=replace(record.meta, **left), progress=record.progress * (0.9 - 0.3 * i)))
+    return made
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A small collection for the tiny embodiment. Do not write into it."""
+    root = tmp_path_factory.mktemp("train") / "dataset"
+    with UnitWriter(root, "only", EMBODIMENT) as writer:
+        for record in records():
+            writer.add(record)
+    assemble(root, ["only"], EMBODIMENT)
+    return Dataset.open(root)
+
+
+@pytest.fixture
+def data(dataset: Dataset, tmp_path: Path) -> Path:
+    """The folder of a copy that may be written to."""
+    copy = tmp_path / "data"
+    for path in dataset.root.rglob("*"):
+        if path.is_file():
+            target = copy / path.relative_to(dataset.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return copy

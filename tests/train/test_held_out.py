@@ -1,0 +1,120 @@
+"""A finished checkpoint on the windows that training did not see: source, simulator card and gate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tau0.actions import Normaliser
+from tau0.checkpoint import MODEL_NAME, Checkpoint, load, save
+from tau0.contract import Camera, ContractError
+from tau0.data.episodes import Dataset
+from tau0.data.schema import ACTION, EXPERT_ACTION, STATE
+from tau0.data.split import split_episodes
+from tau0.evaluate.simulator_card import CardSpec, measure_simulator
+from tau0.train.gate import ScoredWindows, choose_gate, score_windows
+from tau0.train.held_out import held_out_source
+from tau0.train.latents import FOLDER, encode_dataset, encode_episodes
+from tau0.train.source import fit_codec
+
+CAMERAS = ("front", "wrist")
+
+
+def test_held_out_samples_are_what_was_recorded(checkpoint: Checkpoint, dataset: Dataset):
+    source = held_out_source(checkpoint, dataset)
+    held_out = split_episodes(dataset.episodes)["validation"]
+    allowed = {row for episode in held_out for row in range(episode.start, episode.stop)}
+    rows = source.index.samples("policy")
+    assert set(rows.tolist()) <= allowed
+    row = next(e.start for e in held_out if e.kind == "demonstration") + 2
+    batch = source.gather(np.array([row, row + 1]))
+    columns = {name: torch.from_numpy(column) for name, column in dataset.columns([STATE, ACTION, EXPERT_ACTION]).items()}
+    codec, chunk = checkpoint.config.codec, slice(row, row + checkpoint.config.embodiment.action_horizon)
+    torch.testing.assert_close(codec.decode(batch.executed_actions, columns[STATE][[row, row + 1]])[0], columns[ACTION][chunk])
+    torch.testing.assert_close(codec.decode(batch.target_actions, columns[STATE][[row, row + 1]])[0], columns[EXPERT_ACTION][chunk])
+    torch.testing.assert_close(codec.state.denormalise(batch.state), columns[STATE][[row, row + 1]])
+    assert batch.latents.abs().sum(dim=(1, 2, 4, 5)).min() > 0
+
+
+def test_relative_actions_are_measured_from_their_windows_own_state(checkpoint: Checkpoint, dataset: Dataset):
+    joints = replace(checkpoint.config.codec, reference="relative", action=Normaliser(mean=(0.0,) * 4, std=(1.0,) * 4), grippers=(3,))
+    relative = replace(checkpoint, config=replace(checkpoint.config, codec=joints))
+    source = held_out_source(relative, dataset)
+    row = int(source.index.samples("policy")[0])
+    columns = dataset.columns([STATE, ACTION])
+    expected = torch.from_numpy(columns[ACTION][row : row + 3] - columns[STATE][row] * np.array([1, 1, 1, 0], np.float32))
+    torch.testing.assert_close(source.gather(np.array([row])).executed_actions[0, :3], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_dataset_of_another_robot_is_refused(checkpoint: Checkpoint, dataset: Dataset):
+    cameras = (*checkpoint.config.embodiment.cameras, Camera(name="ceiling", height=32, width=32))
+    config = replace(checkpoint.config, embodiment=replace(checkpoint.config.embodiment, cameras=cameras))
+    with pytest.raises(ContractError, match="cameras lacks 'ceiling'"):
+        held_out_source(replace(checkpoint, config=config), dataset)
+
+
+def test_codec_has_the_statistics_of_all_actions(dataset: Dataset):
+    columns, codec = dataset.columns([STATE, ACTION, EXPERT_ACTION]), fit_codec(dataset)
+    both = np.concatenate([columns[ACTION], columns[EXPERT_ACTION]]).astype(np.float64)
+    np.testing.assert_allclose(codec.action.mean, both.mean(axis=0), atol=1e-9)
+    np.testing.assert_allclose(codec.action.std, both.std(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(codec.state.std, columns[STATE].astype(np.float64).std(axis=0), rtol=1e-9)
+
+
+def test_cached_latents_equal_fresh_ones(checkpoint: Checkpoint, data: Path):
+    dataset, reports = Dataset.open(data), []
+    some = dataset.episodes[2:4]
+    fresh = encode_episodes(dataset, checkpoint.autoencoder, CAMERAS, some)
+    assert not (data / FOLDER).exists()
+    cached = encode_dataset(dataset, checkpoint.autoencoder, CAMERAS, 1, lambda done, total: reports.append((done, total)))
+    assert reports[-1] == (len(dataset.episodes), len(dataset.episodes))
+    again = encode_episodes(dataset, checkpoint.autoencoder, CAMERAS, some)
+    for camera in CAMERAS:
+        rows = slice(some[0].start, some[-1].stop)
+        np.testing.assert_allclose(cached[camera][rows].astype(np.float32), fresh[camera][rows].astype(np.float32), atol=2e-3)
+        assert (again[camera] == cached[camera]).all()
+        assert (fresh[camera][: some[0].start] == 0).all()
+    encode_dataset(dataset, checkpoint.autoencoder, CAMERAS, 1, lambda *_: pytest.fail("encoded twice"))
+
+
+def test_simulator_card_of_a_real_checkpoint(checkpoint: Checkpoint, dataset: Dataset):
+    source = held_out_source(checkpoint, dataset)
+    card = measure_simulator(checkpoint, source.gather, split_episodes(dataset.episodes)["validation"], CardSpec(per_kind=5))
+    assert card.num_windows == {"demonstration": 5, "failure": 5, "branch": 3}
+    assert card.progress.num_groups == 1
+    assert card.progress.auroc is not None
+    assert np.isfinite([card.future.moving.estimate, card.actions.swapped.estimate]).all()
+
+
+def test_gate_is_passed_by_the_wanted_share(checkpoint: Checkpoint, data: Path, tmp_path: Path):
+    folder, fractions = tmp_path / "checkpoint", []
+    save(checkpoint, folder)
+    weights = (folder / MODEL_NAME).read_bytes()
+    gate = choose_gate(folder, data, num_candidates=3, share=0.25, num_windows=8, num_noises=2, on_progress=fractions.append)
+    assert load(folder).config == replace(checkpoint.config, gate=gate)
+    assert (folder / MODEL_NAME).read_bytes() == weights
+    assert (gate.sigmas, gate.num_noises, fractions[-1]) == ((0.6,), 2, 1.0)
+    scored = score_windows(checkpoint, held_out_source(checkpoint, Dataset.open(data)), 3, 8, 2, 0)
+    assert (scored.scores.max(axis=1) >= gate.threshold).mean() == 0.25
+    assert "2 of 8 observed decisions" in gate.chosen_by
+    assert "8 held-out windows with 3 candidates" in gate.chosen_by
+
+
+def test_scored_windows_in_words():
+    errors = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]])
+    assert (
+        "1.00 between windows, 1.00 within one; the best score is 50.0% nearer" in ScoredWindows(scores=-errors, errors=errors).in_words()
+    )
+    assert "-1.00 between windows, -1.00 within one" in ScoredWindows(scores=errors, errors=errors).in_words()
+
+
+def test_gate_without_windows_to_imitate_says_so(checkpoint: Checkpoint, dataset: Dataset):
+    long = replace(checkpoint.config.embodiment, action_horizon=49)
+    config = replace(checkpoint.config, embodiment=long)
+    source = held_out_source(replace(checkpoint, config=config), dataset)
+    with pytest.raises(ValueError, match="no window that may be imitated to its end"):
+        score_windows(checkpoint, source, 2, 4, 1, 0)

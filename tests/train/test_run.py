@@ -1,0 +1,84 @@
+"""The whole of training at tiny size, through real processes: autoencoder, latents, world model, checkpoint; then some more of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tau0.checkpoint import load
+from tau0.contract import ContractError
+from tau0.data.episodes import Dataset
+from tau0.model.autoencoder import AutoencoderConfig
+from tau0.train.autoencoder import draw_frames, train_autoencoder
+from tau0.train.config import AutoencoderTraining, TrainConfig
+from tau0.train.loop import Progress
+from tau0.train.run import Callbacks, Recipe, run
+from tiny import EMBODIMENT, MODEL, tiny_config
+
+AUTOENCODER = AutoencoderTraining(minutes=0.01, num_frames=60, batch=4)
+RECIPE = Recipe(
+    name="tiny",
+    embodiment=EMBODIMENT,
+    model=MODEL,
+    autoencoder=AutoencoderConfig(latent_channels=6, stride=8, width=8),
+    train=TrainConfig(minutes=1e3, max_steps=2, workers=1, policy_batch=4, simulator_batch=4, autoencoder=AUTOENCODER),
+    sampling=tiny_config().sampling,
+)
+
+
+def test_run_from_data_to_checkpoint_and_on(data: Path, tmp_path: Path):
+    out, steps, stages, seen = tmp_path / "out", [], [], []
+
+    def on_step(progress: Progress) -> None:
+        steps.append(progress.step)
+
+    def on_stage(stage: str, _fraction: float, _text: str) -> None:
+        stages.append(stage)
+
+    watch = Callbacks(on_stage=on_stage, on_step=on_step, on_checkpoint=lambda folder, fraction: seen.append((load(folder), fraction)))
+    folder = run(RECIPE, data, out, watch, {"data": "made up"})
+    assert steps == [1, 2]
+    assert set(stages) == {"autoencoder", "latents"}
+    assert [fraction for _, fraction in seen] == [1.0]
+    first = load(folder)
+    assert first.config.provenance["data"] == "made up"
+    assert first.config.provenance["steps"] == "2"
+    stages.clear()
+    run(replace(RECIPE, train=replace(RECIPE.train, max_steps=3)), data, out, watch)
+    second = load(folder)
+    assert steps == [1, 2, 3]
+    assert stages == []
+    assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
+    weights = [c.model.state_dict()["trunk.patch_embedding.weight"] for c in (first, second)]
+    assert not torch.equal(*weights)
+
+
+def test_dataset_of_another_robot_is_refused_before_anything_is_trained(data: Path, tmp_path: Path):
+    recipe = replace(RECIPE, embodiment=replace(EMBODIMENT, control_hz=30.0))
+    with pytest.raises(ContractError, match="control_hz is 10, expected 30"):
+        run(recipe, data, tmp_path / "out", Callbacks())
+    assert not (tmp_path / "out" / "autoencoder").exists()
+
+
+def test_autoencoder_improves_on_nothing_and_reports_every_camera(dataset: Dataset):
+    model, report = train_autoencoder(RECIPE.autoencoder, AUTOENCODER, dataset, ("front", "wrist"), seed=0)
+    assert report.steps > 0
+    assert set(report.psnr_db) == set(report.weighted_psnr_db) == {"front", "wrist"}
+    assert min(report.psnr_db.values()) > 15
+    frames = torch.from_numpy(dataset.frames(dataset.episodes[0], "front")).permute(3, 0, 1, 2)[None] / 127.5 - 1
+    with torch.no_grad():
+        latents = model.encode(frames)
+    assert latents.shape == (1, 6, 22, 4, 4)
+    assert float(latents.mean().abs()) < 1.5
+
+
+def test_frames_are_drawn_from_all_episodes(dataset: Dataset):
+    drawn = draw_frames(dataset, ("front", "wrist"), 40, np.random.default_rng(0))
+    assert [frames.shape[1:] for frames in drawn] == [(32, 32, 3)] * 2
+    assert len(drawn[0]) == len(drawn[1])
+    assert 20 < len(drawn[0]) < 60
