@@ -78,7 +78,7 @@ def test_autoencoder_improves_on_nothing_and_reports_every_camera(dataset: Datas
 
 
 def test_frames_are_drawn_from_all_episodes(dataset: Dataset):
-    drawn = draw_frames(dataset, ("front", "wrist"), 40, np.random.default_rng(0))
+    drawn = draw_frames(dataset, dataset.episodes, ("front", "wrist"), 40, np.random.default_rng(0))
     assert [frames.shape[1:] for frames in drawn] == [(32, 32, 3)] * 2
     assert len(drawn[0]) == len(drawn[1])
     assert 20 < len(drawn[0]) < 60

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tau0.contract import Pixels
-from tau0.data.episodes import Dataset
+from tau0.data.episodes import Dataset, EpisodeInfo
+from tau0.data.split import split_episodes
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.train.config import AutoencoderTraining
 from tau0.train.parallel import has_fast_bfloat16
@@ -26,6 +27,8 @@ from tau0.views import pixels_to_tensor
 COLOUR_LEVELS = 12
 MAX_WEIGHT = 30.0
 PCA_FRAMES = 1500
+UNSEEN = 10
+"""One frame of the validation split for every so many of the training split measures the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +40,13 @@ class AutoencoderReport:
     weighted_psnr_db: dict[str, float]
 
 
-def draw_frames(dataset: Dataset, cameras: Sequence[str], num_frames: int, rng: np.random.Generator) -> list[Pixels]:
-    """About `num_frames` frames for each camera, spread over all episodes; uint8 (n, h, w, 3) each."""
-    share = num_frames / dataset.num_rows
-    frames: list[list[Pixels]] = [[] for _ in cameras]
-    for episode in dataset.episodes:
+def draw_frames(
+    dataset: Dataset, episodes: Sequence[EpisodeInfo], cameras: Sequence[str], num_frames: int, rng: np.random.Generator
+) -> list[Pixels]:
+    """About `num_frames` frames for each camera, spread over the given episodes, at least one; uint8 (n, h, w, 3) each."""
+    share = num_frames / sum(episode.length for episode in episodes)
+    frames: list[list[Pixels]] = [[dataset.frames(episodes[0], camera)[:1]] for camera in cameras]
+    for episode in episodes:
         wanted = np.flatnonzero(rng.random(episode.length) < share)
         if len(wanted):
             for kept, camera in zip(frames, cameras, strict=True):
@@ -68,11 +73,17 @@ def train_autoencoder(
     seed: int,
     on_step: Callable[[float, float], None] = lambda _fraction, _loss: None,
 ) -> tuple[Autoencoder, AutoencoderReport]:
-    """Trains for `training.minutes`. `on_step` gets the share of time used and the loss."""
+    """Trains for `training.minutes` on the training split and measures on the validation split.
+
+    `on_step` gets the share of time used and the loss.
+    """
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    frames = draw_frames(dataset, cameras, training.num_frames, rng)
+    split = split_episodes(dataset.episodes)
+    unseen = draw_frames(dataset, split["validation"] or split["train"], cameras, training.num_frames // UNSEEN, rng)
+    seen = draw_frames(dataset, split["train"], cameras, training.num_frames, rng)
+    held_out = len(unseen[0])
+    frames = [np.concatenate(pair) for pair in zip(unseen, seen, strict=True)]
     weights = [rarity_weights(pixels, training.rarity) for pixels in frames]
-    held_out = max(1, len(frames[0]) // 20)
     x = torch.cat([torch.from_numpy(pixels[held_out:]) for pixels in frames])
     w = torch.cat([weight[held_out:] for weight in weights])
     torch.manual_seed(seed)
