@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import errno
 import io
+import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import tyro
 from rich.console import Console
 
-from tau0.cli import COMMANDS, run
+from tau0.cli import COMMANDS, Command, run
 from tau0.cli.arguments import MODES, UsageError, choose, choose_modes, choose_seeds, choose_tasks
 from tau0.cli.bars import Bars
 from tau0.cli.errors import FAILED, INTERRUPTED, guarded, sentence
 from tau0.cli.folders import writable_file, writable_folder
+from tau0.cli.reproduce import comparison_table
+from tau0.cli.shipped import expected_scores
 from tau0.contract import ContractError
 from tau0.plan.planner import Mode
 from tau0.worlds.instructions import UnknownTaskError
+from tiny import tiny_config
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -197,3 +203,32 @@ def test_a_terminal_gets_a_bar_with_the_time_left() -> None:
         bars.show("collect", 0.5, "10 rows/s")
     assert "50%" in stream.getvalue()
     assert "10 rows/s" in stream.getvalue()
+
+
+def test_the_comparison_shows_both_sides_and_what_is_missing() -> None:
+    here = {"single": {"reach-v3": (3, 4), "push-v3": (1, 4)}, "full": {"reach-v3": (4, 4)}}
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(comparison_table(here, {"single": {"reach-v3": (30, 40)}}))
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in stream.getvalue().splitlines() if "│" in line]
+    assert rows[0][:2] == ["single", "reach-v3"]
+    assert rows[0][2].startswith("3/4 75%")
+    assert rows[0][3].startswith("30/40 75%")
+    assert rows[1][3] == "–"
+    assert rows[2][1] == "all"
+    assert rows[2][2].startswith("4/8")
+
+
+def test_expected_scores_come_from_the_checkpoint() -> None:
+    config = replace(tiny_config(), provenance={"scores": '{"single": {"reach-v3": [3, 4]}}'})
+    assert expected_scores(config) == {"single": {"reach-v3": (3, 4)}}
+    assert expected_scores(tiny_config()) == {}
+
+
+def readme_commands() -> list[str]:
+    text = (GOLDEN.parents[1] / "README.md").read_text(encoding="utf-8")
+    return [line.strip() for line in text.splitlines() if line.strip().startswith("tau0 ")]
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_every_command_of_the_readme_is_understood(line: str) -> None:
+    tyro.cli(Command, prog="tau0", args=shlex.split(line, comments=True)[1:])

@@ -65,7 +65,9 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, UsageError):
         return str(error)
     if isinstance(error, ModuleNotFoundError):
-        extra = _EXTRAS.get((error.name or "").split(".")[0])
+        if error.name is None:
+            return str(error)
+        extra = _EXTRAS.get(error.name.split(".")[0])
         return extra and f"this needs {error.name}, which is not installed. Run: pip install 'tau0-wm[{extra}]'"
     if isinstance(error, OSError):
         return _refused(error)
@@ -89,6 +91,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is a sentence for the user. Imported late: help needs none of it."""
     from safetensors import SafetensorError
 
+    from tau0.actions import ActionError
     from tau0.checkpoint import CheckpointError
     from tau0.collect.units import CollectError
     from tau0.contract import ContractError
@@ -104,7 +107,15 @@ def _our_errors() -> tuple[type[Exception], ...]:
     from tau0.worlds.rendering import RenderingUnavailableError
 
     about_files = (CheckpointError, WeightsError, ContractError, DatasetError, RecordsError, TraceError, GoldenFileError, SafetensorError)
-    about_work = (CollectError, EvaluationError, NonFiniteLossError, TrainingFailedError, UnknownTaskError, RenderingUnavailableError)
+    about_work = (
+        ActionError,
+        CollectError,
+        EvaluationError,
+        NonFiniteLossError,
+        TrainingFailedError,
+        UnknownTaskError,
+        RenderingUnavailableError,
+    )
     return (*about_files, *about_work)
 
 

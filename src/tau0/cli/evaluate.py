@@ -79,7 +79,7 @@ class Evaluate:
         )
         with Bars(console) as bars:
             records = loop.run(list_episodes(tasks, seeds, wording), self.out, bars)
-        console.print(success_table(summarize(records), f"{folder.name}, {wording} instructions, seeds {seeds[0]} to {seeds[-1]}"))
+        console.print(success_table(summarize(records), f"{self.checkpoint}, {wording} instructions, seeds {seeds[0]} to {seeds[-1]}"))
         bars.say(f"{len(records)} episodes in {self.out}")
         return 0
 

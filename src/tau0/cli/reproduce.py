@@ -153,18 +153,15 @@ def _show(records: list[EpisodeRecord], console: Console) -> None:
 
 
 def comparison_table(here: Scores, shipped: Scores) -> Table:
-    """Success by task, one pair of columns a mode: trained here, shipped."""
+    """Success by mode and task: trained here, shipped."""
     table = Table(title="trained here beside the shipped checkpoint", caption="Intervals are Wilson's, 95%.")
-    table.add_column("task")
-    modes = [mode for mode in MODES if mode in here or mode in shipped]
-    for mode in modes:
-        table.add_column(f"{mode}, here", justify="right")
-        table.add_column(f"{mode}, shipped", justify="right")
-    tasks = list(dict.fromkeys(task for scores in (here, shipped) for mode in modes for task in scores.get(mode, {})))
-    for task in tasks:
-        table.add_row(task, *(_rate(scores.get(mode, {}).get(task)) for mode in modes for scores in (here, shipped)))
-    table.add_section()
-    table.add_row("all", *(_rate(_total(scores.get(mode, {}).values())) for mode in modes for scores in (here, shipped)))
+    for name in ("mode", "task", "here", "shipped"):
+        table.add_column(name, justify="right" if name in ("here", "shipped") else "left")
+    for mode in (mode for mode in MODES if mode in here or mode in shipped):
+        ours, theirs = here.get(mode, {}), shipped.get(mode, {})
+        for index, task in enumerate(dict.fromkeys([*ours, *theirs])):
+            table.add_row(mode if index == 0 else "", task, _rate(ours.get(task)), _rate(theirs.get(task)))
+        table.add_row("", "all", _rate(_total(ours.values())), _rate(_total(theirs.values())), end_section=True)
     return table
 
 
@@ -179,4 +176,4 @@ def _rate(pair: tuple[int, int] | None) -> str:
     if pair is None:
         return "–"
     interval = wilson_interval(*pair)
-    return f"{pair[0]}/{pair[1]} [{interval.low:.0%}, {interval.high:.0%}]"
+    return f"{pair[0]}/{pair[1]} {interval.estimate:.0%} [{interval.low:.0%}, {interval.high:.0%}]"

@@ -67,7 +67,7 @@ class Train:
     candidates: int = 8
     gate_share: float = 0.5
 
-    stopped: ClassVar[str] = "Stopped. Everything was saved; the same command goes on."
+    stopped: ClassVar[str] = "Stopped. What was finished is kept; the same command goes on."
 
     def run(self, console: Console, stderr: Console) -> int:  # noqa: ARG002
         """Trains, or goes on training, and chooses the gate."""
@@ -81,6 +81,8 @@ class Train:
         recipe = self._recipe()
         writable_folder(self.out)
 
+        import torch
+
         from tau0.data.episodes import Dataset
         from tau0.train.gate import choose_gate
         from tau0.train.run import Callbacks, run
@@ -90,6 +92,7 @@ class Train:
         callbacks = Callbacks(on_stage=bars.show, on_step=watch.on_step, on_checkpoint=watch.on_checkpoint)
         folder = run(recipe, self.data, self.out, callbacks, self._provenance(dataset))
         text = f"{self.candidates} plans at held-out windows"
+        torch.set_num_threads(1)  # windows are scored one by one: threads would mostly wait for each other
         gate = choose_gate(
             folder, self.data, self.candidates, self.gate_share, on_progress=lambda fraction: bars.show("gate", fraction, text)
         )
