@@ -121,6 +121,8 @@ def test_progress_ranks_branches_of_one_state(checkpoint: Checkpoint):
     assert progress.top is not None
     assert (progress.ranking.estimate, progress.top.estimate, progress.num_groups) == (1.0, 1.0, 2)
     assert progress.top_by_chance == pytest.approx(1 / 3)
+    assert progress.auroc_late is not None
+    assert 0 <= progress.auroc_late.estimate <= 1
 
 
 def test_copying_gains_nothing(checkpoint: Checkpoint):

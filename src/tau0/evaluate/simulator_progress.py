@@ -23,6 +23,7 @@ def progress_card(windows: CardWindows, predicted: Values, labels: Values, rng: 
     return ProgressCard(
         auroc=_separation(windows, promise, rng),
         auroc_last=_separation(windows, predicted[:, -1], rng),
+        auroc_late=_separation(windows, promise, rng, from_share=0.5),
         ranking=_mean(ranked[:, 0], families, rng),
         top=_mean(ranked[:, 1], families, rng),
         top_by_chance=float(ranked[:, 2].mean()) if groups else None,
@@ -30,11 +31,15 @@ def progress_card(windows: CardWindows, predicted: Values, labels: Values, rng: 
     )
 
 
-def _separation(windows: CardWindows, scores: Values, rng: np.random.Generator) -> Interval | None:
-    """AUROC of demonstrations against failures; branches are left out, most of them end before it is decided."""
-    kept = windows.kinds != "branch"
+def _separation(windows: CardWindows, scores: Values, rng: np.random.Generator, from_share: float = 0.0) -> Interval | None:
+    """AUROC of demonstrations against failures; branches are left out, most of them end before it is decided.
+
+    Only windows that start after the share `from_share` of their episode count.
+    """
+    share = np.array([(row - e.start) / e.length for row, e in zip(windows.rows.tolist(), windows.episodes, strict=True)])
+    kept = (windows.kinds != "branch") & (share >= from_share)
     scores, succeeded, families = scores[kept], windows.kinds[kept] == "demonstration", windows.families[kept]
-    if succeeded.all() or not succeeded.any():
+    if len(np.unique(succeeded)) < 2:
         return None
 
     def statistic(at: NDArray[np.intp]) -> float:

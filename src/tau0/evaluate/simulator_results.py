@@ -50,6 +50,7 @@ class ProgressCard:
     Attributes:
         auroc: That a demonstration's window reaches a higher maximum than a failure's; None where one of the two is missing.
         auroc_last: The same for the last step instead of the maximum.
+        auroc_late: The same for windows that start in the second half of their episode: before, a failure often looks like a success.
         ranking: Mean over branch groups of the rank correlation between `J = max progress` and the label of the last step; None
             without groups whose labels differ.
         top: Share of these groups in which the branch with the highest J has the highest label.
@@ -59,6 +60,7 @@ class ProgressCard:
 
     auroc: Interval | None
     auroc_last: Interval | None
+    auroc_late: Interval | None
     ranking: Interval | None
     top: Interval | None
     top_by_chance: float | None
@@ -126,6 +128,7 @@ def _rows(card: SimulatorCard) -> list[tuple[str, Interval | None, bool, str]]:
         ("… between branches of one state", actions.same_state, True, ""),
         ("AUROC of progress, success against failure", progress.auroc, False, "≥ 0.8"),
         ("… by the last step", progress.auroc_last, False, ""),
+        ("… in the second half of episodes", progress.auroc_late, False, ""),
         ("rank correlation within one state", progress.ranking, False, ""),
         ("best of one state found", progress.top, True, "" if progress.top_by_chance is None else f"chance {progress.top_by_chance:.0%}"),
     ]
