@@ -32,7 +32,9 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     checkpoint = load(folder)
     observation = Observation.fake(checkpoint.config.embodiment)
-    table = Table(title=f"milliseconds a decision, median (5th to 95th percentile), {platform.processor() or platform.machine()}, one thread")
+    table = Table(
+        title=f"milliseconds a decision, median (5th to 95th percentile), {platform.processor() or platform.machine()}, one thread"
+    )
     for name in ("mode", "candidates", *STAGES):
         table.add_column(name, justify="right")
     for mode, candidates in SETTINGS:

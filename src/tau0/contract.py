@@ -47,7 +47,9 @@ class ActionSpec:
 
     def __post_init__(self) -> None:
         if not len(self.names) == len(self.low) == len(self.high):
-            raise ContractError(f"action names, low and high must have one length, got {len(self.names)}, {len(self.low)}, {len(self.high)}")
+            raise ContractError(
+                f"action names, low and high must have one length, got {len(self.names)}, {len(self.low)}, {len(self.high)}"
+            )
 
     @property
     def dim(self) -> int:

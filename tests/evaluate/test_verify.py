@@ -21,7 +21,10 @@ def test_agrees_with_the_published_system(path: Path):
     assert all(c.passed for c in checks), [c for c in checks if not c.passed]
 
 
-@pytest.mark.parametrize(("name", "output"), [("vam_two_views", "out.action"), ("acvs_two_views", "out.progress"), ("flow_schedules", "unipc.shift5.steps5.final")])
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [("vam_two_views", "out.action"), ("acvs_two_views", "out.progress"), ("flow_schedules", "unipc.shift5.steps5.final")],
+)
 def test_a_small_difference_is_found(name: str, output: str, tmp_path: Path):
     source = next(p for p in GOLDEN if p.stem == name)
     with safe_open(source, "pt") as file:

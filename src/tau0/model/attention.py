@@ -82,9 +82,7 @@ class SelfAttention(nn.Module):
         self.norm_k = nn.RMSNorm(width, eps)
         self.o = Linear(width, width)
 
-    def forward(
-        self, x: Float[Tensor, "b s d"], rotation: Rotation, key_mask: Bool[Tensor, "b s"] | None = None
-    ) -> Float[Tensor, "b s d"]:
+    def forward(self, x: Float[Tensor, "b s d"], rotation: Rotation, key_mask: Bool[Tensor, "b s"] | None = None) -> Float[Tensor, "b s d"]:
         """Attends over the sequence; `key_mask` False hides a token from all others."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         q, k, v = (rearrange(t, "b s (h c) -> b h s c", h=self.num_heads) for t in (self.norm_q(q), self.norm_k(k), v))

@@ -74,7 +74,9 @@ class Autoencoder(nn.Module):
         self.from_latent = nn.ConvTranspose2d(z, 3, config.stride, config.stride, bias=False)
         self.tile = nn.Parameter(torch.zeros(3, config.stride, config.stride))
         down = [layer for _ in range(halvings) for layer in (Residual(width), nn.Conv2d(width, width, 3, 2, 1))]
-        up = [layer for _ in range(halvings) for layer in (nn.Upsample(scale_factor=2.0), nn.Conv2d(width, width, 3, 1, 1), Residual(width))]
+        up = [
+            layer for _ in range(halvings) for layer in (nn.Upsample(scale_factor=2.0), nn.Conv2d(width, width, 3, 1, 1), Residual(width))
+        ]
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4), nn.Conv2d(48, width, 3, 1, 1), *down, Residual(width), nn.SiLU(), nn.Conv2d(width, z, 3, 1, 1)
         )

@@ -25,9 +25,7 @@ class Trunk(nn.Module):
         self.patch_embedding = nn.Conv3d(config.latent_channels, width, config.patch, stride=config.patch)
         self.text_embedding = nn.Sequential(Linear(config.text_width, width), nn.GELU("tanh"), Linear(width, width))
         self.time = TimeEmbedding(config.frequency_width, width)
-        self.blocks = nn.ModuleList(
-            Block(width, config.ffn_width, config.num_heads, config.eps) for _ in range(config.num_layers)
-        )
+        self.blocks = nn.ModuleList(Block(width, config.ffn_width, config.num_heads, config.eps) for _ in range(config.num_layers))
         patch_f, patch_h, patch_w = config.patch
         self.head = Head(width, patch_f * patch_h * patch_w * config.latent_channels, config.eps)
 

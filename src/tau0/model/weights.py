@@ -57,7 +57,11 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     wanted = module.state_dict()
     missing = sorted(wanted.keys() - tensors.keys())
     foreign = sorted(tensors.keys() - wanted.keys())
-    shapes = [f"{n} is {tuple(tensors[n].shape)}, expected {tuple(wanted[n].shape)}" for n in wanted if n in tensors and tensors[n].shape != wanted[n].shape]
+    shapes = [
+        f"{n} is {tuple(tensors[n].shape)}, expected {tuple(wanted[n].shape)}"
+        for n in wanted
+        if n in tensors and tensors[n].shape != wanted[n].shape
+    ]
     if missing or foreign or shapes:
         lines = [f"missing {n}{_hint(n, foreign)}" for n in missing] + [f"foreign {n}" for n in foreign] + shapes
         raise WeightsError(f"{source} does not hold this model:\n  " + "\n  ".join(lines))

@@ -30,7 +30,7 @@ class AutoencoderTraining:
 class LossWeights:
     """Weights of the four terms of the joint objective."""
 
-    policy_video: float = 0.5
+    policy_video: float = 0.25
     action: float = 1.0
     simulator_video: float = 1.0
     progress: float = 0.5
@@ -47,6 +47,7 @@ class TrainConfig:
         policy_batch: Policy samples a step, over all workers.
         simulator_batch: Simulator samples a step, over all workers.
         action_draws: Noise draws of the actions for each trunk pass.
+        action_shift: Shift of the action levels: above 1 more draws are nearly noise, where only the pictures say what to do.
         pure_noise_share: Share of policy samples whose future frames are pure noise, as they are when the policy acts.
         caption_dropout: Share of samples whose instruction is dropped.
         shared_trunk: One trunk for both interfaces, or a model of its own for each.
@@ -65,12 +66,13 @@ class TrainConfig:
     max_steps: int | None = None
     workers: int = 2
     policy_batch: int = 96
-    simulator_batch: int = 48
+    simulator_batch: int = 32
     action_draws: int = 2
-    pure_noise_share: float = 0.5
+    action_shift: float = 5.0
+    pure_noise_share: float = 0.75
     caption_dropout: float = 0.06
     shared_trunk: bool = True
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     warmup_steps: int = 100
     weight_decay: float = 0.01
     gradient_clip: float = 1.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tau0 import checkpoint as checkpoints
 from tau0.checkpoint import Checkpoint, GateConfig
-from tau0.data.episodes import Dataset
+from tau0.data.episodes import Dataset, DatasetError
 from tau0.plan import gate
 from tau0.plan.score import redenoising_consistency
 from tau0.policy.policy import VideoActionPolicy
@@ -74,7 +74,8 @@ def choose_gate(
     Raises:
         CheckpointError: When the folder is not a whole checkpoint.
         ContractError: When the dataset does not fit it.
-        ValueError: When no held-out window may be imitated, or an argument is out of range.
+        DatasetError: When no held-out window may be imitated.
+        ValueError: When an argument is out of range.
     """
     if num_candidates < 1 or num_windows < 1 or num_noises < 1:
         raise ValueError(f"candidates, windows and noises must be at least 1, got {num_candidates}, {num_windows} and {num_noises}")
@@ -100,13 +101,13 @@ def score_windows(
     """Scores and errors of candidates at random windows of the source that may be imitated to their end.
 
     Raises:
-        ValueError: When there is no such window.
+        DatasetError: When there is no such window.
     """
     policy, num_memory = VideoActionPolicy(checkpoint), checkpoint.config.sampling.num_memory
     rows = source.index.samples("policy")
     rows = np.random.default_rng(seed).permutation(rows[source.windows.resolve(rows).action_mask.all(axis=1)])[:num_windows]
     if not len(rows):
-        raise ValueError("the held-out episodes hold no window that may be imitated to its end: collect more demonstrations")
+        raise DatasetError("the held-out episodes hold no window that may be imitated to its end: collect more demonstrations")
     levels = [sigma for sigma in SIGMAS for _ in range(num_noises)]
     scores, errors = [], []
     for done, row in enumerate(np.sort(rows)):

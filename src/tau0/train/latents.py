@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -46,9 +45,6 @@ def encode_dataset(
         draft.mkdir(parents=True, exist_ok=True)
         _encode_missing(dataset, autoencoder, tuple(cameras), draft, workers, on_episode)
         draft.rename(folder)
-        for other in folder.parent.glob("*"):
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
     return {camera: np.load(folder / f"{camera}.npy", mmap_mode="r", allow_pickle=False) for camera in cameras}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -31,9 +31,9 @@ class Progress:
     step: int
     fraction: float
     seconds: float
-    losses: dict[str, float]
-    gradient_norm: float
-    learning_rate: float
+    losses: dict[str, float] = field(default_factory=dict)
+    gradient_norm: float = 0.0
+    learning_rate: float = 0.0
 
 
 class Listener(Protocol):
@@ -93,6 +93,8 @@ def train(
     average = Average(networks, config.ema_decay)
     at = load_state(folder, networks, average, optimiser, recipe) or Position(step=0, seconds=0.0, recipe=recipe)
     step, seconds, fraction = at.step, at.seconds, _fraction(config, at.step, at.seconds)
+    if place.rank == 0 and fraction >= 1.0:
+        listener.on_checkpoint(networks, average, Progress(step=step, fraction=fraction, seconds=seconds))
     saved_at = seconds
     parameters = [p for p in networks.parameters() if p.requires_grad]
     networks.train()
@@ -102,14 +104,10 @@ def train(
         losses = accumulate_gradients(networks, source, config, num_memory, video_shift, step, place)
         seconds += time.monotonic() - start
         numbers = average_gradients(parameters, [*map(float, losses.values()), seconds])
-        terms = dict(zip(losses, numbers, strict=False))
-        if not all(map(math.isfinite, numbers)):
-            raise NonFiniteLossError(f"step {step}: losses {terms} are not finite; the state of the last checkpoint is intact")
-        seconds = numbers[-1]
+        terms, seconds = dict(zip(losses, numbers, strict=False)), numbers[-1]
         start = time.monotonic()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip))
-        if not math.isfinite(norm):
-            raise NonFiniteLossError(f"step {step}: the gradient is not finite; the state of the last checkpoint is intact")
+        _check_finite(step, {**terms, "gradient norm": norm})
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         average.update(networks, step)
@@ -124,6 +122,11 @@ def train(
         if is_stopping:
             break
     return average
+
+
+def _check_finite(step: int, numbers: dict[str, float]) -> None:
+    if not all(map(math.isfinite, numbers.values())):
+        raise NonFiniteLossError(f"step {step}: {numbers} are not all finite; the state of the last checkpoint is intact")
 
 
 def _report(place: Place, listener: Listener, progress: Progress) -> bool:

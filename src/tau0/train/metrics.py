@@ -16,10 +16,13 @@ TENSORBOARD_EVERY = 10
 
 
 class MetricsWriter:
-    """Appends to `metrics.jsonl` and to `tensorboard/` in the run's folder."""
+    """Appends to `metrics.jsonl` and to `tensorboard/` in the run's folder. Lines after the step that the run goes on from are dropped."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / "metrics.jsonl").open("a")
+    def __init__(self, folder: Path, step: int) -> None:
+        path = folder / "metrics.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        path.write_text("".join(lines[:step]))
+        self._file = path.open("a")
         self._board: Any = None
         if importlib.util.find_spec("tensorboard") is not None:
             self._board = importlib.import_module("torch.utils.tensorboard").SummaryWriter(str(folder / "tensorboard"))

@@ -61,7 +61,7 @@ def policy_losses(
     draws = config.action_draws
     target, mask = (repeat(t, "b ha da -> (b r) ha da", r=draws) for t in (batch.target_actions, batch.action_mask))
     state = repeat(batch.state, "b ds -> (b r) ds", r=draws)
-    level = training_levels(len(target), 1.0, first=FIRST_ACTION_LEVEL, generator=generator)
+    level = training_levels(len(target), config.action_shift, first=FIRST_ACTION_LEVEL, generator=generator)
     noise = torch.randn(target.shape, generator=generator)
     noisy = add_noise(target, noise, rearrange(level, "b -> b 1 1"))
     tokens = None if columns is None else model.trunk.token_mask(columns, model.grid(frames))
@@ -73,9 +73,7 @@ def policy_losses(
     }
 
 
-def simulator_losses(
-    model: WorldModel, batch: Batch, num_memory: int, video_shift: float, generator: torch.Generator
-) -> dict[str, Tensor]:
+def simulator_losses(model: WorldModel, batch: Batch, num_memory: int, video_shift: float, generator: torch.Generator) -> dict[str, Tensor]:
     """Video and progress velocity errors of the simulator, under the actions that were executed."""
     canvas = views_to_canvas(batch.latents)
     sigma = training_levels(len(batch), video_shift, first=FIRST_VIDEO_LEVEL, generator=generator)
@@ -84,9 +82,7 @@ def simulator_losses(
     noise = torch.randn(batch.progress.shape, generator=generator)
     noisy = add_noise(batch.progress, noise, rearrange(level, "b -> b 1"))
     columns = None if bool(batch.view_mask.all()) else canvas_mask(batch.view_mask, batch.latents.shape[-1])
-    features, progress = model.denoise_future(
-        frames, timestep, batch.text, batch.executed_actions, noisy, TIMESTEP_SCALE * level, columns
-    )
+    features, progress = model.denoise_future(frames, timestep, batch.text, batch.executed_actions, noisy, TIMESTEP_SCALE * level, columns)
     video = (features.velocity[:, :, num_memory + 1 :] - velocity).square()
     known = rearrange(batch.executed_mask, "b -> b 1")
     return {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 
 def join(rank: int, world: int, rendezvous: Path) -> None:
@@ -15,6 +16,17 @@ def join(rank: int, world: int, rendezvous: Path) -> None:
     torch.set_num_threads(1)
     if world > 1:
         dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+
+
+@contextmanager
+def threads(num: int) -> Iterator[None]:
+    """Lets torch use `num` threads inside the block, and as many as before after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def leave() -> None:
@@ -49,10 +61,3 @@ def has_fast_bfloat16(device: str) -> bool:
         return torch.cuda.is_bf16_supported()
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported and supported())
-
-
-def synchronised(value: Tensor) -> Tensor:
-    """Rank 0's value, on every process."""
-    if dist.is_initialized():
-        dist.broadcast(value, 0)
-    return value

@@ -33,9 +33,9 @@ from tau0.train.config import TrainConfig
 from tau0.train.latents import encode_dataset
 from tau0.train.loop import Networks, Place, Progress, train
 from tau0.train.metrics import MetricsWriter
-from tau0.train.parallel import join, leave
+from tau0.train.parallel import join, leave, threads
 from tau0.train.source import TrainingSource, fit_codec
-from tau0.train.state import Average
+from tau0.train.state import Average, saved_step
 
 CHECKPOINT_FOLDER, AUTOENCODER_FOLDER = "checkpoint", "autoencoder"
 POLL_S = 0.2
@@ -96,7 +96,11 @@ def run(recipe: Recipe, data: Path, out: Path, callbacks: Callbacks, provenance:
     autoencoder = _autoencoder(recipe, dataset, out, callbacks)
     cameras = [camera.name for camera in recipe.embodiment.cameras]
     encode_dataset(
-        dataset, autoencoder, cameras, recipe.train.workers, lambda done, total: callbacks.on_stage("latents", done / total, f"{done} of {total} episodes")
+        dataset,
+        autoencoder,
+        cameras,
+        recipe.train.workers,
+        lambda done, total: callbacks.on_stage("latents", done / total, f"{done} of {total} episodes"),
     )
     job = _Job(
         recipe=recipe, data=data, out=out, codec=fit_codec(dataset),
@@ -109,12 +113,12 @@ def run(recipe: Recipe, data: Path, out: Path, callbacks: Callbacks, provenance:
 def _autoencoder(recipe: Recipe, dataset: Dataset, out: Path, callbacks: Callbacks) -> Autoencoder:
     folder, name = out / AUTOENCODER_FOLDER, "autoencoder.safetensors"
     if not folder.is_dir():
-        torch.set_num_threads(recipe.train.workers)
         cameras = [camera.name for camera in recipe.embodiment.cameras]
-        model, report = train_autoencoder(
-            recipe.autoencoder, recipe.train.autoencoder, dataset, cameras, recipe.train.seed,
-            lambda fraction, loss: callbacks.on_stage("autoencoder", fraction, f"loss {loss:.4f}"),
-        )  # fmt: skip
+        with threads(recipe.train.workers):
+            model, report = train_autoencoder(
+                recipe.autoencoder, recipe.train.autoencoder, dataset, cameras, recipe.train.seed,
+                lambda fraction, loss: callbacks.on_stage("autoencoder", fraction, f"loss {loss:.4f}"),
+            )  # fmt: skip
         texts = {"report.json": json.dumps(asdict(report), indent=1)}
         save_files(folder, {name: model.state_dict()}, texts)
     model = Autoencoder(recipe.autoencoder)
@@ -129,7 +133,9 @@ def _run_workers(job: _Job, callbacks: Callbacks) -> None:
     rendezvous = (job.out / ".rendezvous").absolute()
     rendezvous.unlink(missing_ok=True)
     world = job.recipe.train.workers
-    workers = [context.Process(target=_work, args=(Place(rank=r, world=world), job, rendezvous, reports, replies, stop)) for r in range(world)]
+    workers = [
+        context.Process(target=_work, args=(Place(rank=r, world=world), job, rendezvous, reports, replies, stop)) for r in range(world)
+    ]
     for worker in workers:
         worker.start()
     interrupted = False
@@ -204,7 +210,7 @@ def _train(place: Place, job: _Job, reports: Queue[Any], replies: Queue[None], s
     checkpoint = build(checkpoint_config(job, text.identity))
     checkpoint.autoencoder.load_state_dict(autoencoder.state_dict())
     networks = Networks(checkpoint.model, None if config.shared_trunk else checkpoint.simulator)
-    writer = MetricsWriter(job.out) if place.rank == 0 else nullcontext()
+    writer = MetricsWriter(job.out, saved_step(job.out)) if place.rank == 0 else nullcontext()
     with writer as metrics:
         listener = _Reporter(job, checkpoint, metrics, reports, replies, stop)
         train(

@@ -80,6 +80,12 @@ def load_state(folder: Path, model: nn.Module, average: Average, optimiser: torc
     return position
 
 
+def saved_step(folder: Path) -> int:
+    """The step that a run in `folder` would go on from; 0 where there is none."""
+    path = folder / STATE_FOLDER / _POSITION
+    return int(json.loads(path.read_text())["step"]) if path.is_file() else 0
+
+
 def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -110,8 +110,9 @@ class Pictures:
         if self._renderer is None:
             mujoco = load_mujoco()
             _close_open_renderer()
-            atexit.register(_close_open_renderer)
             self._renderer = _opened(lambda: mujoco.Renderer(self._model, 2 * self._size, 2 * self._size))
+            atexit.unregister(_close_open_renderer)
+            atexit.register(_close_open_renderer)  # after MuJoCo registered its own clean-up, so that it runs before it
             for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
                 self._renderer.scene.flags[flag] = 0
             Pictures._open = self
