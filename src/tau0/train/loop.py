@@ -126,7 +126,7 @@ def train(
 
 def _check_finite(step: int, numbers: dict[str, float]) -> None:
     if not all(map(math.isfinite, numbers.values())):
-        raise NonFiniteLossError(f"step {step}: {numbers} are not all finite; the state of the last checkpoint is intact")
+        raise NonFiniteLossError(f"step {step}: {numbers} are not finite; the state of the last checkpoint is intact")
 
 
 def _report(place: Place, listener: Listener, progress: Progress) -> bool:
