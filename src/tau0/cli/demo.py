@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
+import tyro
 from rich.console import Console
 
 from tau0.cli.arguments import MODES, at_least, choose, choose_seeds, choose_tasks
@@ -39,6 +40,8 @@ class Demo:
         candidates: Plans drawn at each decision.
         max_steps: Control steps after which an episode has failed.
         first_seed: Initial states are those of this seed and the following ones.
+        instruction: Your own words for what to do, instead of the tasks' own.
+        joint: Let the policy denoise video and actions together, so that its own imagination can be seen (slower; modes single and rcs).
         out: Folder of the traces and of the report. Traces of an earlier run in it are replaced.
     """
 
@@ -50,6 +53,8 @@ class Demo:
     candidates: int = 8
     max_steps: int = 300
     first_seed: int = 0
+    instruction: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    joint: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Path = Path("runs/demo")
 
     stopped: ClassVar[str] = "Stopped. Finished episodes are kept: tau0 report shows them."
@@ -71,7 +76,7 @@ class Demo:
 
         checkpoint = load(folder)
         checkpoint.config.embodiment.check(EMBODIMENT)
-        agent = PlanningAgent(checkpoint, cast(Any, mode), self.candidates, record_frames=True)
+        agent = PlanningAgent(checkpoint, cast(Any, mode), self.candidates, record_frames=True, imagines_itself=self.joint)
         _remove_traces(self.out)
         write_notes(self.out, _notes(checkpoint))
         with DemoDisplay(console) as display:
@@ -95,8 +100,10 @@ class Demo:
         try:
             for seed in seeds:
                 recorder = TraceRecorder(world.embodiment, FRAME_EVERY)
-                display.episode_started(task, train_instructions(task)[0], self.max_steps)
-                result = run_episode(world, agent, seed, max_steps=self.max_steps, observer=_Watcher(recorder, display))
+                words = self.instruction or train_instructions(task)[0]
+                display.episode_started(task, words, self.max_steps)
+                watcher = _Watcher(recorder, display)
+                result = run_episode(world, agent, seed, self.instruction, max_steps=self.max_steps, observer=watcher)
                 display.episode_finished(result.success, result.steps)
                 number = len(list(self.out.glob("episode-*")))
                 write_trace(self.out / f"episode-{number:03d}", recorder.trace(result))

@@ -98,27 +98,28 @@ def train(
     saved_at = seconds
     parameters = [p for p in networks.parameters() if p.requires_grad]
     networks.train()
+    mark = time.monotonic()
     while fraction < 1.0:
-        start = time.monotonic()
         rate = _set_rate(optimiser, config, step, fraction)
         losses = accumulate_gradients(networks, source, config, num_memory, video_shift, step, place)
-        seconds += time.monotonic() - start
+        now = time.monotonic()
+        seconds, mark = seconds + now - mark, now
         numbers = average_gradients(parameters, [*map(float, losses.values()), seconds])
         terms, seconds = dict(zip(losses, numbers, strict=False)), numbers[-1]
-        start = time.monotonic()
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip))
         _check_finite(step, {**terms, "gradient norm": norm})
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         average.update(networks, step)
         step, fraction = step + 1, _fraction(config, step + 1, seconds)
-        seconds += time.monotonic() - start
         progress = Progress(step=step, fraction=fraction, seconds=seconds, losses=terms, gradient_norm=norm, learning_rate=rate)
         is_stopping = _report(place, listener, progress)
-        if place.rank == 0 and (is_stopping or fraction >= 1.0 or seconds - saved_at > 60 * config.checkpoint_minutes):
-            save_state(folder, networks, average, optimiser, Position(step=step, seconds=seconds, recipe=recipe))
-            listener.on_checkpoint(networks, average, progress)
-            saved_at = seconds
+        if is_stopping or fraction >= 1.0 or seconds - saved_at > 60 * config.checkpoint_minutes:
+            if place.rank == 0:
+                save_state(folder, networks, average, optimiser, Position(step=step, seconds=seconds, recipe=recipe))
+                listener.on_checkpoint(networks, average, progress)
+            average_gradients([], [0.0])  # all wait for rank 0, and none counts the time
+            saved_at, mark = seconds, time.monotonic()
         if is_stopping:
             break
     return average
