@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tau0.checkpoint import load, save
+from tau0.checkpoint import Checkpoint, load, save
 from tau0.cli.shipped import SCORES, count_scores
 from tau0.evaluate.records import read_records
 from tau0.evaluate.table import success_markdown, summarize
@@ -33,19 +33,24 @@ def main(run: Path, evaluation: Path, card: Path | None) -> None:
     autoencoder = (run / "autoencoder" / "report.json").read_text()
     simulator = card.read_text() if card is not None else "{}"
     table = success_markdown(summarize(records))
-    (HOME / "README.md").write_text(_card(config.provenance, table, autoencoder, simulator))
+    (HOME / "README.md").write_text(_card(_sizes(checkpoint), config.provenance, table, autoencoder, simulator))
     size = sum(path.stat().st_size for path in HOME.iterdir())
     Console().print(f"{HOME}: {size / 1e6:.1f} MB")
     if size > LIMIT_BYTES:
         raise SystemExit(f"{HOME} is {size} bytes, the limit is {LIMIT_BYTES}")
 
 
-def _card(provenance: dict[str, str], table: str, autoencoder: str, simulator: str) -> str:
+def _sizes(checkpoint: Checkpoint) -> str:
+    model, autoencoder = (sum(p.numel() for p in net.parameters()) for net in (checkpoint.model, checkpoint.autoencoder))
+    return f"{model:,} parameters and a video autoencoder of {autoencoder:,}"
+
+
+def _card(sizes: str, provenance: dict[str, str], table: str, autoencoder: str, simulator: str) -> str:
     facts = "\n".join(f"| {name} | {value} |" for name, value in provenance.items() if name != SCORES)
     return f"""# nano-metaworld
 
-A world model of 2.1 million parameters (and a video autoencoder of 0.7 million) for five Meta-World tasks: one trunk for policy and simulator, two 96 x 96
-views, chunks of 17 actions at 80 Hz. Trained by this project on two CPU cores, on data that it collected itself.
+A world model of {sizes} for five Meta-World tasks: one trunk for policy and simulator, two
+96 x 96 views, chunks of 17 actions at 80 Hz. Trained by this project on two CPU cores, on data that it collected itself.
 
 ## Recipe
 
@@ -53,7 +58,8 @@ views, chunks of 17 actions at 80 Hz. Trained by this project on two CPU cores, 
 |---|---|
 {facts}
 
-Data: `tau0 collect --out data/demo5 --demonstrations 120 --failures 40 --branch-groups 50 --seed 0`. Seeds from 1,000,000 up; evaluation uses seeds below 1,000.
+Data: `tau0 collect --out data/demo5 --demonstrations 120 --failures 40 --branch-groups 50 --seed 0`.
+Its seeds run from 1,000,000 up; evaluation uses seeds below 1,000.
 
 ## Closed loop
 
@@ -75,8 +81,8 @@ Unseen initial states, the same for all modes, 300 steps an episode, eight candi
 
 ## Limits
 
-Five tasks, one robot, one arrangement of cameras, rendered pictures with plain colours: it knows nothing else. The gate's threshold was chosen so that half of held-out decisions pass; it
-is not calibrated for risk.
+Five tasks, one robot, one arrangement of cameras, rendered pictures with plain colours: it knows nothing else.
+The gate's threshold was chosen so that half of held-out decisions pass; it is not calibrated for risk.
 """
 
 

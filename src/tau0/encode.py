@@ -33,9 +33,9 @@ class ObservationEncoder:
         """The observation for one query of policy and simulator. Its frame joins the memory at `observation.step`.
 
         Raises:
-            ContractError: When the observation does not fit the checkpoint's embodiment.
+            ContractError: When the observation does not fit the checkpoint's embodiment, or the instruction is too long.
             ActionError: When the state lies more than 100 deviations from its mean.
-            ValueError: When the step lies before an earlier one (a forgotten reset), or the instruction is too long.
+            ValueError: When the step lies before an earlier one (a forgotten reset).
         """
         config = self._checkpoint.config
         weight = next(self._checkpoint.model.parameters())

@@ -38,3 +38,11 @@ def test_a_machine_without_opengl_is_told_what_to_install(monkeypatch: pytest.Mo
     with pytest.raises(rendering.RenderingUnavailableError, match=r"apt-get install libegl1 libosmesa6"):
         rendering.choose_backend()
     rendering.choose_backend.cache_clear()
+
+
+def test_a_choice_that_cannot_be_loaded_is_a_sentence() -> None:
+    load = [sys.executable, "-c", "from tau0.worlds.rendering import load_mujoco; load_mujoco()"]
+    done = subprocess.run(load, env={"MUJOCO_GL": "bogus"}, capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert "RenderingUnavailableError: MuJoCo cannot draw with MUJOCO_GL=bogus" in last
+    assert "unset it to have one chosen" in last

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tau0.data.catalogue import KINDS, EpisodeInfo
+from tau0.data.info import DatasetError
 from tau0.data.windows import Rows, WindowSpec
 
 Stream = Literal["policy", "simulator"]
@@ -59,7 +60,7 @@ class WindowIndex:
         """Indexes the samples of `episodes`, all of a dataset's or a split of them.
 
         Raises:
-            ValueError: When a stream with a batch size > 0 has no sample.
+            DatasetError: When a stream with a batch size > 0 has no sample.
         """
         self.spec = spec
         self._streams = {
@@ -68,7 +69,8 @@ class WindowIndex:
         }
         for name, pools in self._streams.items():
             if not pools and getattr(spec, f"{name}_batch") > 0:
-                raise ValueError(f"none of the {len(episodes)} episodes has a sample for the {name}: check their kinds, lengths and shares")
+                message = f"none of the {len(episodes)} episodes has a sample for the {name}: check their kinds, lengths and shares"
+                raise DatasetError(message)
 
     def rows(self, stream: Stream, step: int) -> Rows:
         """Current rows of the samples of one stream at training step `step`, shape (batch size,)."""

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tau0.data.info import DatasetError
+
 STD_FLOOR = 1e-6
 """A dimension that varies less than this is constant: dividing by it would turn rounding into signal."""
 
@@ -91,14 +93,14 @@ class RunningStatistics:
             names: One per dimension, to name the one that does not vary.
 
         Raises:
-            ValueError: When there are fewer than two rows, or a dimension is constant (below `STD_FLOOR`).
+            DatasetError: When there are fewer than two rows, or a dimension is constant (below `STD_FLOOR`).
         """
         if self._count < 2:
-            raise ValueError(f"statistics need at least 2 rows, got {self._count}")
+            raise DatasetError(f"statistics need at least 2 rows, got {self._count}")
         std = np.sqrt(self._squares / self._count)
         for dimension in np.flatnonzero(std < STD_FLOOR).tolist():
             name = f"{dimension} ({names[dimension]!r})" if names else str(dimension)
-            raise ValueError(
+            raise DatasetError(
                 f"dimension {name} is constant over {self._count} rows (std {std[dimension]:g} < {STD_FLOOR:g}): "
                 "it cannot be normalised; leave it out or record data in which it varies"
             )

@@ -59,7 +59,7 @@ def measure_simulator(
         on_progress: Gets the share done.
 
     Raises:
-        ValueError: When the held-out episodes hold no whole window, or too few to swap actions.
+        DatasetError: When the held-out episodes hold no whole window, or too few to swap actions.
     """
     spec = spec or CardSpec()
     rng = np.random.default_rng(spec.seed)

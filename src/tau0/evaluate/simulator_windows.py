@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tau0.data.catalogue import KINDS, EpisodeInfo
+from tau0.data.info import DatasetError
 from tau0.data.windows import Rows
 
 MOVING_CELLS = 0.25
@@ -59,7 +60,7 @@ def choose_windows(episodes: Sequence[EpisodeInfo], ahead: int, per_kind: int, r
         rng: Source of the choice.
 
     Raises:
-        ValueError: When no episode is long enough.
+        DatasetError: When no episode is long enough.
     """
     chosen: list[tuple[int, EpisodeInfo]] = []
     for kind in KINDS:
@@ -70,7 +71,7 @@ def choose_windows(episodes: Sequence[EpisodeInfo], ahead: int, per_kind: int, r
         frames = [(row, episode) for episode in own for row in range(episode.start, episode.stop - ahead)]
         chosen += [frames[i] for i in rng.permutation(len(frames))[:per_kind]]
     if not chosen:
-        raise ValueError(f"none of the {len(episodes)} held-out episodes is longer than the {ahead} steps that a window looks ahead")
+        raise DatasetError(f"none of the {len(episodes)} held-out episodes is longer than the {ahead} steps that a window looks ahead")
     chosen.sort(key=lambda pair: pair[0])
     return CardWindows(rows=np.array([row for row, _ in chosen], np.int64), episodes=tuple(episode for _, episode in chosen))
 
@@ -87,9 +88,9 @@ def _whole_groups(branches: Sequence[EpisodeInfo], most: int, rng: np.random.Gen
 
 
 def derangement(num: int, rng: np.random.Generator) -> Rows:
-    """A random permutation that leaves nothing in place (one cycle), shape (num,). Raises `ValueError` for fewer than two."""
+    """A random permutation that leaves nothing in place (one cycle), shape (num,). Raises `DatasetError` for fewer than two."""
     if num < 2:
-        raise ValueError(f"swapping needs at least two windows, got {num}")
+        raise DatasetError(f"swapping needs at least two held-out windows, got {num}")
     order = rng.permutation(num)
     swapped = np.empty(num, np.int64)
     swapped[order] = np.roll(order, 1)

@@ -141,7 +141,7 @@ def read_traces(folder: Path) -> tuple[EpisodeTrace, ...]:
     """
     found = sorted(path for path in folder.glob("episode-*") if path.is_dir())
     if not found:
-        raise TraceError(f"{folder} holds no folder named episode-*; run `tau0 demo` or `tau0 evaluate` to record some")
+        raise TraceError(f"{folder} holds no folder named episode-*; run `tau0 demo` to record some")
     return tuple(read_trace(path) for path in found)
 
 

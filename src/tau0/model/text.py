@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tau0.contract import ContractError
 from tau0.model.minilm import MiniLM, MiniLMConfig
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class TextEncoder(Protocol):
         """Float32 features on the CPU, zero beyond a text's own tokens. "" (a dropped caption) is all zeros.
 
         Raises:
-            ValueError: When a text has more than `length` tokens. Nothing is cut off in silence.
+            ContractError: When a text has more than `length` tokens. Nothing is cut off in silence.
         """
         ...
 
@@ -85,7 +86,8 @@ class SentenceEncoder:
         encodings = self._tokenizer.encode_batch(list(texts))
         for text, encoding in zip(texts, encodings, strict=True):
             if len(encoding.ids) > self.length:
-                raise ValueError(f"an instruction may have {self.length} tokens, this has {len(encoding.ids)}; say it shorter: {text!r}")
+                message = f"an instruction may have {self.length} tokens, this has {len(encoding.ids)}; say it shorter: {text!r}"
+                raise ContractError(message)
         longest = max(len(encoding.ids) for encoding in encodings)
         tokens = torch.zeros(len(texts), longest, dtype=torch.long)
         for row, encoding in zip(tokens, encodings, strict=True):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from tau0.data.episodes import Dataset, EpisodeInfo
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
+from tau0.train.parallel import interrupts_ignored
 from tau0.views import pixels_to_tensor
 
 CHUNK = 128
@@ -38,6 +41,10 @@ def encode_dataset(
     """Latents by camera, memory-mapped float16 of shape (rows, z, h, w). Encodes only what is not on disk yet.
 
     An interrupted run goes on where it stopped: finished episodes are listed beside the arrays, which get their name when complete.
+
+    Raises:
+        OSError: When there is no room for the arrays, or they may not be written.
+        BrokenProcessPool: When a worker was killed; what was finished is kept.
     """
     folder = _cache(dataset, autoencoder)
     if not folder.is_dir():
@@ -89,12 +96,16 @@ def _encode_missing(
     finished = set(map(int, log.read_text().split())) if log.exists() else set()
     todo = [i for i in range(len(dataset.episodes)) if i not in finished]
     start = (dataset.root, autoencoder.config, autoencoder.state_dict(), cameras, draft)
-    context = get_context("spawn")
-    with context.Pool(workers, _start_worker, start) as pool, log.open("a") as file:
-        for done, index in enumerate(pool.imap_unordered(_encode_episode, todo, chunksize=4)):
-            file.write(f"{index}\n")
-            file.flush()
-            on_episode(len(finished) + done + 1, len(dataset.episodes))
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, start) as pool, log.open("a") as file:
+        with interrupts_ignored():
+            pending = [pool.submit(_encode_episode, index) for index in todo]
+        try:
+            for done, future in enumerate(as_completed(pending)):
+                file.write(f"{future.result()}\n")
+                file.flush()
+                on_episode(len(finished) + done + 1, len(dataset.episodes))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _create(path: Path, dataset: Dataset, autoencoder: Autoencoder, camera: str) -> None:
@@ -102,7 +113,15 @@ def _create(path: Path, dataset: Dataset, autoencoder: Autoencoder, camera: str)
         return
     pixels = pixels_to_tensor(dataset.frames(dataset.episodes[0], camera)[:1])
     shape = autoencoder.to_raw(pixels).shape[1:]
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(dataset.num_rows, *shape)).flush()
+    draft = path.with_suffix(".draft")
+    try:
+        np.lib.format.open_memmap(draft, mode="w+", dtype=np.float16, shape=(dataset.num_rows, *shape)).flush()
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, but kills the process that writes to a mapped page later
+            with draft.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, draft.stat().st_size)
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 _WORKER: dict[str, tuple[Dataset, Autoencoder, dict[str, NDArray[np.float16]]]] = {}

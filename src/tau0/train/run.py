@@ -6,6 +6,7 @@ import hashlib
 import json
 import signal
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
@@ -33,7 +34,7 @@ from tau0.train.config import TrainConfig
 from tau0.train.latents import encode_dataset
 from tau0.train.loop import Networks, Place, Progress, train
 from tau0.train.metrics import MetricsWriter
-from tau0.train.parallel import join, leave, threads
+from tau0.train.parallel import interrupts_ignored, join, leave, threads
 from tau0.train.source import TrainingSource, fit_codec
 from tau0.train.state import Average, saved_step
 
@@ -95,13 +96,17 @@ def run(recipe: Recipe, data: Path, out: Path, callbacks: Callbacks, provenance:
     dataset.check_against(recipe.embodiment)
     autoencoder = _autoencoder(recipe, dataset, out, callbacks)
     cameras = [camera.name for camera in recipe.embodiment.cameras]
-    encode_dataset(
-        dataset,
-        autoencoder,
-        cameras,
-        recipe.train.workers,
-        lambda done, total: callbacks.on_stage("latents", done / total, f"{done} of {total} episodes"),
-    )
+    try:
+        encode_dataset(
+            dataset,
+            autoencoder,
+            cameras,
+            recipe.train.workers,
+            lambda done, total: callbacks.on_stage("latents", done / total, f"{done} of {total} episodes"),
+        )
+    except BrokenProcessPool:
+        message = "a process that encodes pictures was killed (out of memory?); the same command goes on, with fewer workers it needs less"
+        raise TrainingFailedError(message) from None
     job = _Job(
         recipe=recipe, data=data, out=out, codec=fit_codec(dataset),
         fingerprint=recipe.fingerprint(dataset), provenance=provenance or {},
@@ -136,8 +141,9 @@ def _run_workers(job: _Job, callbacks: Callbacks) -> None:
     workers = [
         context.Process(target=_work, args=(Place(rank=r, world=world), job, rendezvous, reports, replies, stop)) for r in range(world)
     ]
-    for worker in workers:
-        worker.start()
+    with interrupts_ignored():
+        for worker in workers:
+            worker.start()
     interrupted = False
     try:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -31,8 +32,11 @@ def choose_backend() -> str:
     MuJoCo decides once, when it is imported.
 
     Raises:
+        ModuleNotFoundError: MuJoCo itself is not installed.
         RenderingUnavailableError: Neither works. The message names what to install.
     """
+    if importlib.util.find_spec("mujoco") is None:
+        raise ModuleNotFoundError("No module named 'mujoco'", name="mujoco")
     os.environ.setdefault("LP_NUM_THREADS", "1")  # at these sizes the software renderer is faster with one thread
     if "MUJOCO_GL" in os.environ or sys.platform != "linux":
         return os.environ.get("MUJOCO_GL", "native")
@@ -54,7 +58,7 @@ def load_mujoco() -> Any:
         RenderingUnavailableError: No OpenGL here draws without a screen.
     """
     choose_backend()
-    return importlib.import_module("mujoco")
+    return _opened(lambda: importlib.import_module("mujoco"))  # which loads the OpenGL that MUJOCO_GL names
 
 
 @dataclass(frozen=True, kw_only=True)
