@@ -45,3 +45,9 @@ def test_what_is_not_a_golden_file_is_named(tmp_path: Path):
     save_file({"a": torch.zeros(1)}, tmp_path / "empty.safetensors", {"kind": "progress_labels"})
     with pytest.raises(GoldenFileError, match=r"needs 'aligned\.sample_indices'"):
         verify_file(tmp_path / "empty.safetensors")
+    save_file({"initial": torch.zeros(1)}, tmp_path / "none.safetensors", {"kind": "schedules", "velocity": "sin(3 x) + (0.5 - sigma) x"})
+    with pytest.raises(GoldenFileError, match="at least one output"):
+        verify_file(tmp_path / "none.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "odd.safetensors", {"kind": "policy", "config": "not JSON"})
+    with pytest.raises(GoldenFileError, match="not a whole file of kind 'policy'"):
+        verify_file(tmp_path / "odd.safetensors")

@@ -64,9 +64,14 @@ def verify_file(path: Path) -> list[Check]:
         raise GoldenFileError(f"{path}: its metadata says kind={kind!r}, expected one of {sorted(KINDS)}")
     try:
         with torch.inference_mode():
-            return list(KINDS[kind](tensors, metadata))
+            checks = list(KINDS[kind](tensors, metadata))
     except KeyError as error:
         raise GoldenFileError(f"{path}: a file of kind {kind!r} needs {error}") from error
+    except (ValueError, RuntimeError) as error:
+        raise GoldenFileError(f"{path}: is not a whole file of kind {kind!r}: {error}") from error
+    if not checks:
+        raise GoldenFileError(f"{path}: a file of kind {kind!r} holds at least one output, this one none")
+    return checks
 
 
 def _compare(output: str, ours: Tensor, expected: Tensor, tolerance: float) -> Check:
