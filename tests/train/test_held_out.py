@@ -12,11 +12,11 @@ import torch
 from tau0.actions import Normaliser
 from tau0.checkpoint import MODEL_NAME, Checkpoint, load, save
 from tau0.contract import Camera, ContractError
-from tau0.data.episodes import Dataset
+from tau0.data.episodes import Dataset, DatasetError
 from tau0.data.schema import ACTION, EXPERT_ACTION, STATE
 from tau0.data.split import split_episodes
 from tau0.evaluate.simulator_card import CardSpec, measure_simulator
-from tau0.train.gate import ScoredWindows, choose_gate, score_windows
+from tau0.train.gate import ScoredWindows, check_held_out, choose_gate, score_windows
 from tau0.train.held_out import held_out_source
 from tau0.train.latents import FOLDER, encode_dataset, encode_episodes
 from tau0.train.source import fit_codec
@@ -118,3 +118,9 @@ def test_gate_without_windows_to_imitate_says_so(checkpoint: Checkpoint, dataset
     source = held_out_source(replace(checkpoint, config=config), dataset)
     with pytest.raises(ValueError, match="no window that may be imitated to its end"):
         score_windows(checkpoint, source, 2, 4, 1, 0)
+
+
+def test_data_without_held_out_demonstrations_is_refused_at_once(dataset: Dataset):
+    check_held_out(dataset, 22)
+    with pytest.raises(DatasetError, match="no demonstration of 23 steps"):
+        check_held_out(dataset, 23)

@@ -84,10 +84,11 @@ class Train:
         import torch
 
         from tau0.data.episodes import Dataset
-        from tau0.train.gate import choose_gate
+        from tau0.train.gate import check_held_out, choose_gate
         from tau0.train.run import Callbacks, run
 
         dataset = Dataset.open(self.data)
+        check_held_out(dataset, recipe.embodiment.action_horizon)
         watch = _Watch(bars, self._evaluation(dataset, bars))
         callbacks = Callbacks(on_stage=bars.show, on_step=watch.on_step, on_checkpoint=watch.on_checkpoint)
         folder = run(recipe, self.data, self.out, callbacks, self._provenance(dataset))

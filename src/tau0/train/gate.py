@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tau0 import checkpoint as checkpoints
 from tau0.checkpoint import Checkpoint, GateConfig
 from tau0.data.episodes import Dataset, DatasetError
+from tau0.data.split import split_episodes
 from tau0.plan import gate
 from tau0.plan.score import redenoising_consistency
 from tau0.policy.policy import VideoActionPolicy
@@ -46,6 +47,20 @@ class ScoredWindows:
             f"on {len(chosen)} held-out windows with {self.scores.shape[1]} candidates: rank correlation of score and nearness to "
             f"the expert {_rank_correlation(self.scores.max(axis=1), -chosen):.2f} between windows, {np.mean(within):.2f} within one; "
             f"the best score is {saved:.1%} nearer than a random candidate"
+        )
+
+
+def check_held_out(dataset: Dataset, action_horizon: int) -> None:
+    """Refuses, before hours of training, a dataset on which no gate could be chosen at their end.
+
+    Raises:
+        DatasetError: When no held-out window may be imitated.
+    """
+    held_out = split_episodes(dataset.episodes)["validation"]
+    if not any(episode.teaches_policy and episode.length >= action_horizon for episode in held_out):
+        raise DatasetError(
+            f"{dataset.root} leaves no demonstration of {action_horizon} steps to be held out, on which the gate is chosen: "
+            "record at least two for a task"
         )
 
 
