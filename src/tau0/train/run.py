@@ -7,9 +7,9 @@ import json
 import signal
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -153,6 +153,7 @@ def _run_workers(job: _Job, callbacks: Callbacks) -> None:
             except KeyboardInterrupt:
                 interrupted = True
                 stop.set()
+                callbacks = replace(callbacks, on_checkpoint=Callbacks().on_checkpoint)
     finally:
         stop.set()
         for worker in workers:
@@ -249,11 +250,17 @@ class _Reporter:
         self._job, self._checkpoint, self._metrics = job, checkpoint, metrics
         self._reports, self._replies, self._stop = reports, replies, stop
 
+    @property
+    def _is_stopping(self) -> bool:
+        """Whether the parent wants to stop, or is gone: then nobody could stop this process later."""
+        parent = parent_process()
+        return self._stop.is_set() or (parent is not None and not parent.is_alive())
+
     def on_step(self, progress: Progress) -> bool:
-        """Passes on the progress. True when the parent wants to stop."""
+        """Passes on the progress. True when it is time to stop."""
         self._metrics.write(progress)
         self._reports.put(("step", progress))
-        return self._stop.is_set()
+        return self._is_stopping
 
     def on_checkpoint(self, networks: Networks, average: Average, progress: Progress) -> None:
         """Writes the averaged weights as a checkpoint folder, and waits while the parent looks at it."""
@@ -264,6 +271,10 @@ class _Reporter:
         folder = self._job.out / CHECKPOINT_FOLDER
         save(replace(self._checkpoint, config=replace(config, provenance=provenance)), folder)
         networks.load_state_dict(current)
-        if not self._stop.is_set():
+        was_seen = self._is_stopping
+        if not was_seen:
             self._reports.put(("checkpoint", (folder, progress.fraction)))
-            self._replies.get()
+        while not was_seen and not self._is_stopping:
+            with suppress(Empty):
+                self._replies.get(timeout=POLL_S)
+                was_seen = True
