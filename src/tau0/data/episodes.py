@@ -125,7 +125,8 @@ class Dataset:
         """
         for camera in embodiment.cameras:
             if camera.name not in self.cameras:
-                raise self._misfit("cameras", f"lacks {camera.name!r}, it has {', '.join(self.cameras) or 'none'}", embodiment)
+                hint = suggest(camera.name, dict.fromkeys(self.cameras))
+                raise self._misfit("cameras", f"lacks {camera.name!r}{hint}, it has {', '.join(self.cameras) or 'none'}", embodiment)
             shape, wanted = self._camera(camera.name).shape, (camera.height, camera.width, 3)
             if shape != wanted:
                 raise self._misfit("cameras", f"{camera.name!r} is {shape}, expected {wanted}", embodiment)
