@@ -195,7 +195,7 @@ def _end_effector_actions(tensors: Mapping[str, Tensor], _: Mapping[str, str]) -
 
 def _progress_labels(tensors: Mapping[str, Tensor], _: Mapping[str, str]) -> Iterator[Check]:
     for name in sorted(n for n in tensors if n.startswith("success.")):
-        _, steps, gamma = name.split(".", 2)
+        steps, gamma = name.split(".", 2)[1:]
         returns = torch.from_numpy(success_progress(int(steps.removeprefix("steps")), float(gamma.removeprefix("gamma"))))
         yield _compare(name, returns, tensors[name], FLOAT32_NOISE_TOLERANCE)
     names = ("sample_indices", "valid_indices", "valid_returns")
