@@ -20,7 +20,7 @@ from PIL import Image
 
 from tau0.contract import ActionChunk, Candidates, Decision
 from tau0.evaluate.report import ReportSummary, TaskResult, write_report
-from tau0.evaluate.report_words import explain, number
+from tau0.evaluate.report_words import best_progress, explain, number
 from tau0.evaluate.trace import EpisodeTrace
 
 
@@ -279,3 +279,10 @@ def test_script_draws_in_a_real_browser(tmp_path: Path, text: str) -> None:
     assert drawn.count('role="tab"') == 7
     assert ">Decision 3</b> of 6" in drawn
     assert drawn.count('class="card ') >= 4
+
+
+def test_of_equal_promises_the_more_consistent_one_is_named_as_the_planner_takes_it() -> None:
+    progress = np.array([[0.2, 1.0], [1.0, 0.3], [0.5, 0.9]], np.float32)
+    candidates = Candidates(actions=np.zeros((3, 2, 4), np.float32), scores=np.array([-0.3, -0.1, -0.01], np.float32), progress=progress)
+    assert best_progress(candidates) == (1, 1.0)
+    assert best_progress(dataclasses.replace(candidates, scores=None)) == (0, 1.0)

@@ -31,11 +31,16 @@ def explain(decision: Decision, executed: int | None = None) -> str:
 
 
 def best_progress(candidates: Candidates) -> tuple[int, float] | None:
-    """The candidate that promises most and how much that is; None where nothing was simulated."""
+    """The candidate that promises most and how much that is; None where nothing was simulated.
+
+    Of those that promise the same it is the most consistent, as for the planner.
+    """
     if candidates.progress is None:
         return None
-    highest = candidates.progress.max(axis=1)
-    return int(highest.argmax()), float(highest.max())
+    highest = candidates.progress.max(axis=1).tolist()
+    scores = [0.0] * len(highest) if candidates.scores is None else candidates.scores.tolist()
+    best = max(range(len(highest)), key=lambda i: (highest[i], scores[i]))
+    return best, highest[best]
 
 
 def number(value: float, beside: float | None = None, *, tiny: int = 4) -> str:
