@@ -16,17 +16,20 @@ from rich.console import Console
 
 from tau0.checkpoint import Checkpoint, load, save
 from tau0.cli.shipped import SCORES, count_scores
-from tau0.evaluate.records import read_records
+from tau0.evaluate.records import EpisodeRecord, read_records
 from tau0.evaluate.table import success_markdown, summarize
+from tau0.plan.agent import AgentSpec
 
 HOME = Path("src/tau0/checkpoints/nano-metaworld")
 LIMIT_BYTES = 20_000_000
+MAX_STEPS = 300
 
 
 def main(run: Path, evaluation: Path, card: Path | None) -> None:
     """Writes the shipped checkpoint and its card."""
     checkpoint = load(run / "checkpoint")
-    records = read_records(evaluation)
+    records = [r for r in read_records(evaluation) if r.requested_instruction is None]
+    _check(records, run / "checkpoint")
     scores = json.dumps(count_scores(records))
     config = replace(checkpoint.config, name="nano-metaworld", provenance={**checkpoint.config.provenance, SCORES: scores})
     save(replace(checkpoint, config=config), HOME)
@@ -38,6 +41,14 @@ def main(run: Path, evaluation: Path, card: Path | None) -> None:
     Console().print(f"{HOME}: {size / 1e6:.1f} MB")
     if size > LIMIT_BYTES:
         raise SystemExit(f"{HOME} is {size} bytes, the limit is {LIMIT_BYTES}")
+
+
+def _check(records: list[EpisodeRecord], folder: Path) -> None:
+    """Refuses scores of another checkpoint, or of other settings than the card states."""
+    for mode in {record.result.mode for record in records}:
+        expected = AgentSpec(checkpoint=folder, mode=mode).fingerprint  # pyright: ignore[reportArgumentType]
+        if any(r.fingerprint != expected or r.max_steps != MAX_STEPS for r in records if r.result.mode == mode):
+            raise SystemExit(f"the {mode!r} episodes were not run with {folder}, eight candidates and {MAX_STEPS} steps")
 
 
 def _sizes(checkpoint: Checkpoint) -> str:
@@ -63,11 +74,11 @@ Its seeds run from 1,000,000 up; evaluation uses seeds below 1,000.
 
 ## Closed loop
 
-Unseen initial states, the same for all modes, 300 steps an episode, eight candidates: `tau0 evaluate shipped --episodes 40`.
+Unseen initial states, the same for all modes, {MAX_STEPS} steps an episode, eight candidates: `tau0 evaluate shipped`.
 
 {table}
 
-## Autoencoder, held-out or training frames as its report says
+## Autoencoder
 
 ```json
 {autoencoder.strip()}

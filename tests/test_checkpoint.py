@@ -201,7 +201,9 @@ def test_save_config_touches_nothing_else(folder: Path, checkpoint: Checkpoint):
 def test_fingerprint_follows_config_and_weights(folder: Path, checkpoint: Checkpoint):
     first = fingerprint(folder)
     assert load(folder).fingerprint == first
-    save_config(replace(checkpoint.config, name="other"), folder)
+    save_config(replace(checkpoint.config, name="other", provenance={"date": "another"}), folder)
+    assert fingerprint(folder) == first
+    save_config(replace(checkpoint.config, gate=GateConfig(threshold=-0.5)), folder)
     second = fingerprint(folder)
     tensors = load_file(folder / MODEL_NAME)
     tensors["trunk.patch_embedding.weight"] += 1

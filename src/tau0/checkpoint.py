@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -254,8 +254,10 @@ def load(folder: Path) -> Checkpoint:
 
 
 def fingerprint(folder: Path) -> str:
-    """First 16 hex digits of the SHA-256 over all files of the checkpoint, names included."""
+    """First 16 hex digits of a SHA-256 over weights and config, without the parts of the config that are for people."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.name == CONFIG_NAME or p.suffix == ".safetensors"):
+    config = config_from_json((folder / CONFIG_NAME).read_bytes(), str(folder / CONFIG_NAME))
+    digest.update(config_to_json(replace(config, name="", provenance={})).encode())
+    for path in sorted(folder.glob("*.safetensors")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -130,9 +130,12 @@ class Train:
         return Recipe(name=self.preset, embodiment=EMBODIMENT, model=preset.model, autoencoder=preset.autoencoder, train=train)
 
     def _provenance(self, dataset: Dataset) -> dict[str, str]:
+        from tau0.presets import PRESETS
+
+        minutes = self.minutes or PRESETS[self.preset]().train.minutes
         shape = "two models" if self.separate else "one trunk for both"
         return {
-            "recipe": f"preset {self.preset}, {shape}, seed {self.seed}, tau0 {__version__}",
+            "recipe": f"preset {self.preset}, {shape}, {minutes:g} minutes, {self.workers} workers, seed {self.seed}, tau0 {__version__}",
             "data": f"{dataset.root.name}: {len(dataset)} episodes, {dataset.num_rows} rows at {dataset.fps:g} Hz",
             "machine": machine(),
             "versions": versions(),

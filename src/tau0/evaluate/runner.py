@@ -91,9 +91,8 @@ def _earlier_records(out: Path, setup: Setup) -> list[EpisodeRecord]:
     advice = "Name another file, or remove this one"
     for record in records:
         mode = record.result.mode
-        expected = {by_mode[mode]} if mode in by_mode else set(by_mode.values())
-        if record.fingerprint not in expected:
-            wanted = " or ".join(sorted(expected))
+        wanted = by_mode.get(mode, record.fingerprint)
+        if record.fingerprint != wanted:
             raise RecordsError(
                 f"{out} holds {mode!r} episodes of checkpoint and settings {record.fingerprint}, this run is {wanted}. {advice}"
             )
