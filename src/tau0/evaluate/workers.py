@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -18,6 +17,7 @@ import torch
 
 from tau0.evaluate.episodes import Agent, run_episode
 from tau0.evaluate.records import EpisodeRecord
+from tau0.interrupts import interrupts_ignored
 from tau0.worlds.protocol import World
 
 
@@ -142,7 +142,7 @@ def run_parallel(setup: Setup, jobs: Sequence[Job], workers: int) -> Generator[E
         for _ in range(workers):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, setup), daemon=True)
-            with _interrupts_ignored():
+            with interrupts_ignored():
                 process.start()
             theirs.close()
             pipes[ours] = process
@@ -158,19 +158,6 @@ def run_parallel(setup: Setup, jobs: Sequence[Job], workers: int) -> Generator[E
             pipe.close()
             process.terminate()
             process.join()
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Lets a process that starts meanwhile inherit deafness to Ctrl-C, which a terminal sends to parent and children alike."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _hand_out(pipe: Connection, waiting: deque[Job], busy: dict[Connection, Job]) -> None:

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from tau0.data.episodes import Dataset, EpisodeInfo
+from tau0.interrupts import interrupts_ignored
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
-from tau0.train.parallel import interrupts_ignored
 from tau0.views import pixels_to_tensor
 
 CHUNK = 128

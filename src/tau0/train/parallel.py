@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,19 +20,6 @@ def join(rank: int, world: int, rendezvous: Path) -> None:
     torch.set_num_threads(1)
     if world > 1:
         dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world, timeout=LONGEST_WAIT)
-
-
-@contextmanager
-def interrupts_ignored() -> Iterator[None]:
-    """Lets processes that start meanwhile inherit deafness to Ctrl-C: it reaches all of a terminal's processes, and the parent answers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager

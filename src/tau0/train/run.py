@@ -25,6 +25,7 @@ from tau0.contract import Embodiment
 from tau0.data.episodes import Dataset
 from tau0.data.index import SamplingSpec
 from tau0.data.windows import WindowSpec
+from tau0.interrupts import interrupts_ignored
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.model.config import WorldModelConfig
 from tau0.model.text import CachedText, SentenceEncoder
@@ -34,7 +35,7 @@ from tau0.train.config import TrainConfig
 from tau0.train.latents import encode_dataset
 from tau0.train.loop import Networks, Place, Progress, train
 from tau0.train.metrics import MetricsWriter
-from tau0.train.parallel import interrupts_ignored, join, leave, threads
+from tau0.train.parallel import join, leave, threads
 from tau0.train.source import TrainingSource, fit_codec
 from tau0.train.state import Average, saved_step
 
