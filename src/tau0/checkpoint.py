@@ -48,12 +48,15 @@ class GateConfig:
         threshold: Gamma: the best RCS must reach it.
         sigmas: Levels of the score.
         num_noises: Shared noises per level.
+        margin: Of two simulated futures, the progress by which one must exceed the other to count as better: smaller differences are the
+            simulator's own noise.
         chosen_by: How the threshold was found, in words.
     """
 
     threshold: float
     sigmas: tuple[float, ...] = (0.6,)
     num_noises: int = 1
+    margin: float = 0.0
     chosen_by: str = ""
 
 
@@ -78,6 +81,11 @@ class SamplingConfig:
     num_memory: int = 3
     num_future: int = 2
     execute_steps: int = 8
+
+    @property
+    def revision_sigma(self) -> float:
+        """Level of the partially denoised future that a revision is conditioned on: before the last of the ranking steps."""
+        return 1.0 / self.rank_steps
 
 
 @dataclass(frozen=True, kw_only=True)

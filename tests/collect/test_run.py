@@ -44,7 +44,7 @@ def test_branches_begin_where_their_parent_was(root: Path) -> None:
     dataset = Dataset.open(root)
     parent = dataset.table(dataset.episodes[2])
     for episode in dataset.episodes[3:]:
-        assert episode.length == 17
+        assert episode.length == 25
         np.testing.assert_array_equal(dataset.table(episode)["observation.state"][0], parent["observation.state"][episode.parent_frame])
 
 

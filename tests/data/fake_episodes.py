@@ -31,7 +31,7 @@ def collected(num_tasks: int = 2, demonstrations: int = 20, failures: int = 6, l
         for parent in range(first, first + demonstrations, 5):
             for branch in ("expert", "near_miss", "wrong"):
                 left = {"parent": parent, "parent_frame": 11, "group": parent, "branch": branch}
-                episodes.append({**own, "kind": "branch", "length": 17, **left})
+                episodes.append({**own, "kind": "branch", "length": 25, **left})
     return catalogue(*episodes)
 
 

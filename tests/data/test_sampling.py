@@ -58,14 +58,15 @@ def test_shares_are_kept_in_every_batch() -> None:
 
 def test_kinds_that_do_not_occur_leave_their_share_to_the_others() -> None:
     episodes = catalogue({"length": 40}, {"length": 40, "kind": "failure"})
-    index = WindowIndex(episodes, SPEC, SamplingSpec(simulator_batch=10))
+    shares = Shares(demonstration=0.3, failure=0.2, branch=0.5)
+    index = WindowIndex(episodes, SPEC, SamplingSpec(simulator_batch=10, simulator=shares))
     assert kinds_of(episodes, index.rows("simulator", 0)) == {"demonstration": 6, "failure": 4}
 
 
-def test_every_simulator_sample_has_a_future() -> None:
+def test_every_simulator_sample_has_its_whole_future() -> None:
     episodes = collected()
     index = WindowIndex(episodes, SPEC, SamplingSpec())
-    assert Windows(episodes, SPEC).resolve(index.samples("simulator")).video_mask[:, 0].all()
+    assert Windows(episodes, SPEC).resolve(index.samples("simulator")).video_mask.all()
 
 
 def test_branches_of_one_state_meet_in_one_batch() -> None:
@@ -91,7 +92,7 @@ def test_a_negative_share_is_refused() -> None:
         Shares(demonstration=1, failure=-1, branch=0)
 
 
-def test_the_split_holds_out_the_last_of_every_task_and_kind() -> None:
+def test_the_split_holds_out_a_share_of_every_task_and_kind() -> None:
     episodes = collected(num_tasks=2, demonstrations=40)
     split = split_episodes(episodes, 0.05)
     held_out = Counter((episode.task, episode.kind) for episode in split["validation"])
@@ -100,9 +101,19 @@ def test_the_split_holds_out_the_last_of_every_task_and_kind() -> None:
     assert len(split["train"]) + len(split["validation"]) == len(episodes)
 
 
+def test_as_large_a_share_of_branches_is_held_out_as_of_episodes() -> None:
+    plain = [{"length": 40, "success": True}] * 120
+    branched: list[dict[str, object]] = []
+    for parent in range(120, 300, 6):
+        branched += [{"length": 40, "success": True}]
+        branched += [{"length": 25, "kind": "branch", "parent": parent, "group": parent, "branch": "wrong"}] * 5
+    held_out = Counter(episode.kind for episode in split_episodes(catalogue(*plain, *branched), 0.05)["validation"])
+    assert held_out == {"demonstration": 8, "branch": 10}
+
+
 def test_a_branch_goes_where_its_parent_goes() -> None:
     episodes = collected()
-    split = split_episodes(episodes, 0.3)
+    split = split_episodes(episodes, 0.5)
     held_out = {episode.index for episode in split["validation"]}
     assert any(episode.parent in held_out for episode in episodes)
     for episode in episodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def policy_inputs(b: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     return numbers(b, 6, 1 + NUM_FUTURE, 4, COLUMNS), levels(b, 1), numbers(b, 16, 384, seed=1)
 
 
-def simulator_inputs(b: int = 3) -> dict[str, Tensor]:
+def simulator_inputs(b: int = 3) -> dict[str, Any]:
     return {
         "latents": numbers(b, 6, NUM_CLEAN + NUM_FUTURE, 4, COLUMNS),
         "video_timestep": levels(b, NUM_CLEAN),

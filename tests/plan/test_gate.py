@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tau0.plan.gate import choose_gate
+from tau0.plan.gate import choose_gate, choose_margin
 
 
 @pytest.mark.parametrize("share", [0.01, 0.25, 0.5, 0.9, 1.0])
@@ -24,3 +24,16 @@ def test_useless_scores_are_refused() -> None:
         choose_gate([0.1, float("nan")], 0.5)
     with pytest.raises(ValueError, match="passing_share"):
         choose_gate([0.1], 0.0)
+
+
+def test_the_margin_is_twice_the_noise_of_a_difference() -> None:
+    rng = np.random.default_rng(0)
+    truth, shared = rng.normal(size=(400, 6)), rng.normal(size=(2, 400, 1))
+    promises = truth + shared + 0.1 * rng.normal(size=(2, 400, 6))
+    assert choose_margin(promises) == pytest.approx(2 * 0.1 * np.sqrt(2), rel=0.03)
+    assert choose_margin(np.stack([truth, truth])) == 0
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 8), (2, 30, 1)])
+def test_without_anything_to_compare_there_is_no_margin(shape: tuple[int, int, int]) -> None:
+    assert choose_margin(np.ones(shape)) == 0

@@ -19,16 +19,16 @@ NAN = float("nan")
 NOISE = QueryNoise(seed=1, step=16)
 
 
-def planner_config(mode: Mode = "full", threshold: float = -0.5) -> PlannerConfig:
-    return PlannerConfig(mode=mode, gate=GateConfig(threshold=threshold), num_candidates=3, execute_steps=7, min_steps=2)
+def planner_config(mode: Mode = "full", threshold: float = -0.5, margin: float = 0.0) -> PlannerConfig:
+    return PlannerConfig(mode=mode, gate=GateConfig(threshold=threshold, margin=margin), num_candidates=3, execute_steps=7, min_steps=2)
 
 
 def as_they_are(actions: Tensor) -> Tensor:
     return actions
 
 
-def run(policy: FakePolicy, simulator: FakeSimulator | None, mode: Mode = "full", noise: QueryNoise = NOISE) -> Plan:
-    return Planner(policy, simulator, planner_config(mode)).plan(conditioning(), noise, as_they_are, Stopwatch())
+def run(policy: FakePolicy, simulator: FakeSimulator | None, mode: Mode = "full", noise: QueryNoise = NOISE, margin: float = 0.0) -> Plan:
+    return Planner(policy, simulator, planner_config(mode, margin=margin)).plan(conditioning(), noise, as_they_are, Stopwatch())
 
 
 def test_single_mode_executes_its_one_candidate_unscored() -> None:
@@ -85,6 +85,29 @@ def test_of_equal_promises_the_more_consistent_wins() -> None:
     simulator = FakeSimulator([[curve(0.9, 3), curve(1.0, 8), curve(1.0, 5)], [curve(1.0, 1)] * 3])
     plan = run(FakePolicy([[1.0, 3.0, 2.0], [0.0, 0.0, 0.0]]), simulator)
     assert (plan.choice, plan.chosen, plan.peak) == ("simulated", 2, 5)
+
+
+@pytest.mark.parametrize(("margin", "chosen"), [(0.05, 2), (0.15, 0), (0.5, 1)])
+def test_within_the_margin_the_more_consistent_wins(margin: float, chosen: int) -> None:
+    simulator = FakeSimulator([[curve(0.3, 3), curve(0.1, 8), curve(0.4, 5)], [curve(0.44, 1)] * 3])
+    plan = run(FakePolicy([[2.0, 1.0, 3.0], [0.0, 0.0, 0.0]]), simulator, margin=margin)
+    assert (plan.choice, plan.chosen) == ("simulated", chosen)
+
+
+def test_a_revision_must_exceed_the_first_round_by_more_than_the_margin() -> None:
+    def chosen_by(margin: float) -> str:
+        simulator = FakeSimulator([[curve(0.1, 3)] * 3, [curve(0.4, 5)] * 3])
+        return run(FakePolicy([[2.0] * 3] * 2), simulator, margin=margin).choice
+
+    assert (chosen_by(0.2), chosen_by(0.35)) == ("revised", "simulated")
+
+
+def test_the_peak_is_the_last_step_that_is_as_high() -> None:
+    def steps(margin: float) -> int:
+        falling = [0.5, 0.48, 0.46, 0.3, 0.2] + [0.0] * (HORIZON - 5)
+        return run(FakePolicy([[2.0] * 3] * 2), FakeSimulator([[falling] * 3] * 2), margin=margin).steps
+
+    assert [steps(margin) for margin in (0.0, 0.05, 0.25, 0.35, 0.6)] == [2, 3, 4, 5, 7]
 
 
 def test_what_is_simulated_is_what_the_robot_can_execute() -> None:

@@ -16,6 +16,7 @@ from tau0.data.episodes import Dataset, DatasetError
 from tau0.data.schema import ACTION, EXPERT_ACTION, STATE
 from tau0.data.split import split_episodes
 from tau0.evaluate.simulator_card import CardSpec, measure_simulator
+from tau0.plan.gate import choose_margin
 from tau0.train.gate import ScoredWindows, check_held_out, choose_gate, score_windows
 from tau0.train.held_out import held_out_source
 from tau0.train.latents import FOLDER, encode_dataset, encode_episodes
@@ -100,16 +101,17 @@ def test_gate_is_passed_by_the_wanted_share(checkpoint: Checkpoint, data: Path, 
     assert (gate.sigmas, gate.num_noises, fractions[-1]) == ((0.6,), 2, 1.0)
     scored = score_windows(checkpoint, held_out_source(checkpoint, Dataset.open(data)), 3, 8, 2, 0)
     assert (scored.scores.max(axis=1) >= gate.threshold).mean() == 0.25
+    assert scored.promises.shape == (2, 3, 3)
+    assert gate.margin == choose_margin(scored.promises) > 0
     assert "2 of 8 observed decisions" in gate.chosen_by
     assert "8 held-out windows with 3 candidates" in gate.chosen_by
 
 
 def test_scored_windows_in_words():
-    errors = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]])
-    assert (
-        "1.00 between windows, 1.00 within one; the best score is 50.0% nearer" in ScoredWindows(scores=-errors, errors=errors).in_words()
-    )
-    assert "-1.00 between windows, -1.00 within one" in ScoredWindows(scores=errors, errors=errors).in_words()
+    errors, none = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]), np.zeros((2, 0, 3))
+    right, wrong = (ScoredWindows(scores=sign * errors, errors=errors, promises=none).in_words() for sign in (-1, 1))
+    assert "1.00 between windows, 1.00 within one; the best score is 50.0% nearer" in right
+    assert "-1.00 between windows, -1.00 within one" in wrong
 
 
 def test_gate_without_windows_to_imitate_says_so(checkpoint: Checkpoint, dataset: Dataset):

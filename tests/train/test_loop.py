@@ -9,7 +9,7 @@ from fake_source import NUM_MEMORY, fake_source
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tau0.checkpoint import CheckpointError
+from tau0.checkpoint import CheckpointError, SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.train.config import TrainConfig
 from tau0.train.loop import Networks, NonFiniteLossError, Place, Progress, train
@@ -48,7 +48,9 @@ def run(
     nets: Networks, folder: Path, recorder: Recorder, config: TrainConfig = CONFIG, recipe: str = "a", is_constant: bool = False
 ) -> Average:
     folder.mkdir(exist_ok=True)
-    return train(nets, fake_source(config, is_constant=is_constant), config, NUM_MEMORY, 5.0, folder, recipe, Place(), recorder)
+    return train(
+        nets, fake_source(config, is_constant=is_constant), config, SamplingConfig(num_memory=NUM_MEMORY), folder, recipe, Place(), recorder
+    )
 
 
 def test_one_batch_is_learned(tmp_path: Path):

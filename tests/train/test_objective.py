@@ -10,7 +10,7 @@ import torch
 from fake_source import NUM_MEMORY, fake_batch
 from torch import Tensor
 
-from tau0.checkpoint import Checkpoint
+from tau0.checkpoint import Checkpoint, SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.tensors import Batch
 from tau0.train.config import TrainConfig
@@ -18,6 +18,7 @@ from tau0.train.objective import drop_captions, masked_mean, policy_losses, simu
 from tiny import tiny_checkpoint
 
 CONFIG = TrainConfig(action_draws=2, pure_noise_share=0.5)
+SAMPLING = SamplingConfig(num_memory=NUM_MEMORY)
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +27,11 @@ def model() -> WorldModel:
 
 
 def policy(model: WorldModel, batch: Batch) -> dict[str, Tensor]:
-    return policy_losses(model, batch, CONFIG, NUM_MEMORY, 5.0, torch.Generator().manual_seed(0))
+    return policy_losses(model, batch, CONFIG, SAMPLING, torch.Generator().manual_seed(0))
 
 
-def simulator(model: WorldModel, batch: Batch) -> dict[str, Tensor]:
-    return simulator_losses(model, batch, NUM_MEMORY, 5.0, torch.Generator().manual_seed(0))
+def simulator(model: WorldModel, batch: Batch, config: TrainConfig = CONFIG) -> dict[str, Tensor]:
+    return simulator_losses(model, batch, config, SAMPLING, torch.Generator().manual_seed(0))
 
 
 def gradients(model: WorldModel, loss: Tensor) -> dict[str, Tensor]:
@@ -110,9 +111,29 @@ def test_loss_is_the_mean_over_what_is_kept(model: WorldModel):
     torch.testing.assert_close(whole, (first + second) / 2)
 
 
-def test_progress_does_not_teach_the_trunk(model: WorldModel):
-    learned = gradients(model, simulator(model, fake_batch(2))["progress"])
-    assert not [name for name in learned if name.startswith("trunk.")]
+@pytest.mark.parametrize("shapes", [False, True])
+def test_progress_teaches_the_trunk_only_where_it_shall(model: WorldModel, shapes: bool):
+    config = replace(CONFIG, progress_shapes_trunk=shapes)
+    learned = gradients(model, simulator(model, fake_batch(2), config)["progress"])
+    assert any(name.startswith("trunk.") for name in learned) == shapes
+    assert any(name.startswith("progress_expert.") for name in learned)
+
+
+def test_a_share_of_the_policys_samples_sees_what_a_revision_sees(model: WorldModel, monkeypatch: pytest.MonkeyPatch):
+    seen: list[Tensor] = []
+    original = model.video_features
+    monkeypatch.setattr(model, "video_features", lambda frames, timestep, *rest: seen.append(timestep) or original(frames, timestep, *rest))
+    config = replace(CONFIG, pure_noise_share=0.4, revision_share=0.3)
+    policy_losses(model, fake_batch(200), config, SAMPLING, torch.Generator().manual_seed(0))
+    levels = seen[0][:, -1]
+    assert 40 < int((levels == 1000 * SAMPLING.revision_sigma).sum()) < 80
+    assert 60 < int((levels == 1000).sum()) < 100
+    assert (seen[0][:, 0] == 0).all()
+
+
+def test_shares_that_exceed_the_whole_are_refused():
+    with pytest.raises(ValueError, match="revision_share"):
+        TrainConfig(pure_noise_share=0.8, revision_share=0.3)
 
 
 def test_policy_never_sees_the_executed_actions_or_the_memory(model: WorldModel):

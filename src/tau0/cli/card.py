@@ -19,11 +19,12 @@ from tau0.cli.shipped import find_checkpoint
 class Card:
     """Measure the simulator: its futures against copying the last frame, whether actions matter to it, its sense of progress.
 
-    Uses the episodes of the dataset that training holds out.
+    Uses the episodes of the dataset that training holds out, or all of a dataset that it never saw.
 
     Attributes:
         checkpoint: Folder of a checkpoint or of a training run, or the word shipped.
-        data: The dataset it was trained on.
+        data: The dataset it was trained on, or with --unseen another one.
+        unseen: The dataset had no part in training: measure on all its episodes.
         windows: Windows of each kind of episode, at most.
         pictures: Also measure the many-step sampler that draws pictures.
         out: Where the numbers go as JSON; nowhere unless given.
@@ -32,6 +33,7 @@ class Card:
 
     checkpoint: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
     data: Path
+    unseen: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     windows: int = 240
     pictures: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -57,11 +59,12 @@ class Card:
         dataset.check_against(checkpoint.config.embodiment)
         spec = CardSpec(per_kind=self.windows, has_pictures=self.pictures, seed=self.seed)
         with Bars(console) as bars:
-            source = held_out_source(checkpoint, dataset)
+            split = "all" if self.unseen else "validation"
+            source = held_out_source(checkpoint, dataset, split=split)
             card = measure_simulator(
                 checkpoint,
                 source.gather,
-                split_episodes(dataset.episodes)["validation"],
+                split_episodes(dataset.episodes)[split],
                 spec,
                 lambda fraction: bars.show("windows", fraction, f"{self.windows} of each kind"),
             )

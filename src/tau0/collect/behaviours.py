@@ -75,7 +75,8 @@ def recovering(rng: np.random.Generator, calmness: float = 1.0) -> Behaviour:
 def mistaken(rng: np.random.Generator, least_m: float, most_m: float) -> Behaviour:
     """The expert with a wrong belief about where the objects, the goal, or both are, off by `least_m` to `most_m` metres."""
     which = rng.choice(["objects", "goal", "both"])
-    offset = _direction(rng) * float(rng.uniform(least_m, most_m)) / np.sqrt(3.0)
+    offset = _direction(rng)
+    offset *= float(rng.uniform(least_m, most_m)) / np.linalg.norm(offset)
     shift = (float(offset[0]), float(offset[1]), float(0.5 * offset[2]))
     nothing = (0.0, 0.0, 0.0)
     belief = Misbelief(objects=nothing if which == "goal" else shift, goal=nothing if which == "objects" else shift)
@@ -85,9 +86,9 @@ def mistaken(rng: np.random.Generator, least_m: float, most_m: float) -> Behavio
 def failing(rng: np.random.Generator) -> Behaviour:
     """One of several ways to fail; whether it does is for the world to say."""
     choice = rng.choice(["mistaken", "open", "drops", "freezes", "noisy"], p=[0.4, 0.1, 0.15, 0.15, 0.2])
-    onset = int(rng.integers(10, 70))
+    onset = int(rng.integers(5, 30))
     if choice == "mistaken":
-        return mistaken(rng, 0.06, 0.16)
+        return mistaken(rng, 0.08, 0.2)
     if choice == "noisy":
         return Behaviour(name="noisy", act=lambda _w, label, _s: _mixed(label, 0.25, rng.normal(0.0, 1.0, 4).astype(np.float32)))
     if choice == "freezes":

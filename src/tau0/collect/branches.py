@@ -55,7 +55,7 @@ def record_branch(world: World, snapshot: Any, behaviour: Behaviour, meta: Episo
         snapshot: The shared state, the branch's first frame.
         behaviour: What acts.
         meta: Of the branch, but for success and remaining steps.
-        steps: Rows to record, the action horizon `ha`.
+        steps: Rows to record.
     """
     world.restore(snapshot)
     camera, actions, labels, solved = Camera(), [], [], []

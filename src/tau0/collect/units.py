@@ -81,7 +81,7 @@ def record_unit(world: World, unit: Unit) -> Iterator[EpisodeRecord]:
 
 
 def _record_branches(world: World, unit: Unit, rng: np.random.Generator) -> Iterator[EpisodeRecord]:
-    written, group, steps = 0, 0, world.embodiment.action_horizon
+    written, group, steps = 0, 0, world.embodiment.action_horizon + world.embodiment.frame_stride
     while group < unit.episodes:
         kind: Kind = "failure" if rng.random() < _FAILED_PARENTS else "demonstration"
         script = _find_script(world, kind, rng)

@@ -45,7 +45,7 @@ class SamplingSpec:
     policy_batch: int = 64
     simulator_batch: int = 64
     policy: Shares = field(default_factory=lambda: Shares(demonstration=0.85, failure=0, branch=0.15))
-    simulator: Shares = field(default_factory=lambda: Shares(demonstration=0.3, failure=0.2, branch=0.5))
+    simulator: Shares = field(default_factory=lambda: Shares(demonstration=0.35, failure=0.25, branch=0.4))
     seed: int = 0
 
 
@@ -113,8 +113,8 @@ def _policy_pools(episodes: Sequence[EpisodeInfo]) -> dict[str, tuple[Rows, Rows
 
 
 def _simulator_pools(episodes: Sequence[EpisodeInfo], window: WindowSpec) -> dict[str, tuple[Rows, Rows]]:
-    """Rows and units by kind: every frame with at least one future frame."""
-    ahead = window.frame_stride if window.num_future else 0
+    """Rows and units by kind: every frame with all its future frames. One that is missing would be seen, whatever the loss leaves out."""
+    ahead = window.frame_stride * window.num_future
     return {kind: _pooled([e for e in episodes if e.kind == kind], ahead, together=kind == "branch") for kind in KINDS}
 
 

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from tau0.contract import Float
 
-GAMMA = 0.98
+GAMMA = 0.99
+"""Half of the way from -1 to 1 is passed 69 steps before the end: nearer to the end than any failure for most of an episode, and still
+0.03 a step apart where chunks are ranked."""
 FAILED = -1.0
 
 

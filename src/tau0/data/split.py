@@ -9,11 +9,13 @@ from typing import Literal
 
 from tau0.data.catalogue import EpisodeInfo
 
-Split = Literal["train", "validation"]
+Split = Literal["train", "validation", "all"]
 
 
 def split_episodes(episodes: Sequence[EpisodeInfo], validation_share: float = 0.05) -> dict[Split, tuple[EpisodeInfo, ...]]:
-    """Holds out the last episodes of every task and kind; a branch goes where its parent goes, or else where its group goes.
+    """Holds out evenly spaced episodes of every task and kind; a branch goes where its parent goes, or else where its group goes.
+
+    Episodes that have branches stand together in a collection: evenly spaced, their share of what is held out is their share of all.
 
     Args:
         episodes: Of one dataset.
@@ -34,8 +36,10 @@ def split_episodes(episodes: Sequence[EpisodeInfo], validation_share: float = 0.
     held_out = set()
     for members in strata.values():
         count = min(ceil(validation_share * len(members)), len(members) - 1)
-        held_out |= {episode.index for family in members[len(members) - count :] for episode in family}
+        last = len(members) - 1
+        held_out |= {episode.index for i in range(count) for episode in members[last - i * len(members) // count]}
     return {
+        "all": tuple(episodes),
         "train": tuple(episode for episode in episodes if episode.index not in held_out),
         "validation": tuple(episode for episode in episodes if episode.index in held_out),
     }

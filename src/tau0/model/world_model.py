@@ -67,8 +67,12 @@ class WorldModel(nn.Module):
         noisy_progress: Float[Tensor, "b ha"],
         progress_timestep: Float[Tensor, " b"],
         column_mask: Bool[Tensor, "b vw"] | None = None,
+        *,
+        progress_shapes_trunk: bool = False,
     ) -> tuple[VideoFeatures, Float[Tensor, "b ha"]]:
         """Velocities of the future frames under `actions`, and of the progress curve.
+
+        Gradients of the progress end at the trunk's hidden states, as published, unless `progress_shapes_trunk` (docs/adr/0005).
 
         Raises:
             MissingPartError: When the checkpoint has no conditioning or no progress expert.
@@ -83,7 +87,7 @@ class WorldModel(nn.Module):
             )
         features = self.trunk(latents, video_timestep, text, conditioning(actions, num_clean), column_mask)
         progress_expert = self._part(self.progress_expert, "progress expert")
-        context = progress_expert.keys_values(tuple(h.detach() for h in features.hidden))
+        context = progress_expert.keys_values(features.hidden if progress_shapes_trunk else tuple(h.detach() for h in features.hidden))
         mask = None if column_mask is None else self.trunk.token_mask(column_mask, self.grid(latents))
         progress = progress_expert(noisy_progress.unsqueeze(-1), progress_timestep, context, context_mask=mask)
         return features, progress.squeeze(-1)

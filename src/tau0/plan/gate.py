@@ -1,15 +1,22 @@
-"""The gate's threshold, chosen from the scores that the checkpoint gets in real decisions (SPEC.md section 6, step 3)."""
+"""The gate's threshold and margin, chosen from the scores that the checkpoint gets in real decisions (SPEC.md section 6, step 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tau0.checkpoint import GateConfig
 
 
-def choose_gate(best_scores: Sequence[float], passing_share: float, sigmas: Sequence[float] = (0.6,), num_noises: int = 1) -> GateConfig:
+def choose_gate(
+    best_scores: Sequence[float],
+    passing_share: float,
+    sigmas: Sequence[float] = (0.6,),
+    num_noises: int = 1,
+    margin: float = 0.0,
+) -> GateConfig:
     """The gate that the given share of decisions passes.
 
     The threshold is one of the observed scores: exactly `round(passing_share * n)` of them, at least one, reach it (more where scores tie).
@@ -19,6 +26,7 @@ def choose_gate(best_scores: Sequence[float], passing_share: float, sigmas: Sequ
         passing_share: In (0, 1]: how many decisions shall be executed without simulation.
         sigmas: Levels at which the scores were taken.
         num_noises: Noises per level with which they were taken.
+        margin: See `choose_margin`.
 
     Raises:
         ValueError: When there is no score, one is not finite, or the share is outside (0, 1].
@@ -34,5 +42,26 @@ def choose_gate(best_scores: Sequence[float], passing_share: float, sigmas: Sequ
         threshold=float(scores[len(scores) - passing]),
         sigmas=tuple(sigmas),
         num_noises=num_noises,
+        margin=margin,
         chosen_by=f"{passing} of {len(scores)} observed decisions reach it (wanted share {passing_share:g})",
     )
+
+
+def choose_margin(promises: NDArray[np.float64], deviations: float = 2.0) -> float:
+    """The difference in promised progress between two chunks that the simulator's own noise rarely makes.
+
+    Imagined twice from one observation, with noise that the candidates share but the two times do not, the same two chunks differ by
+    two different amounts. What changes from one time to the other is noise, whatever the simulator is right about.
+
+    Args:
+        promises: `J = max progress` of n candidates at w observations, under two noises, shape (2, w, n).
+        deviations: Standard deviations of that noise.
+
+    Returns:
+        The margin, at least 0; 0 where there is nothing to compare.
+    """
+    if promises.size == 0 or promises.shape[2] < 2:
+        return 0.0
+    first, second = promises - promises.mean(axis=2, keepdims=True)
+    num = promises.shape[2]
+    return deviations * float(np.sqrt(np.square(first - second).mean() * num / (num - 1)))

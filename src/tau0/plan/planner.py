@@ -43,7 +43,7 @@ class Plan:
         steps: How many of its steps to execute.
         gate_passed: None where the mode has no gate.
         revision: The round conditioned on the most promising future; None unless it happened.
-        peak: Step of the chosen chunk's highest progress; None where nothing was simulated.
+        peak: Step of the chosen chunk's highest progress (see `most_promising`); None where nothing was simulated.
     """
 
     first: Round
@@ -127,7 +127,7 @@ class Planner:
 
         with watch.stage("simulate"):
             first = self._imagine(first, conditioning, noise, executable)
-        best, promise, peak = most_promising(first)
+        best, promise, peak = most_promising(first, config.gate.margin)
         plan = Plan(first=first, choice="simulated", chosen=best, steps=self._until(peak), gate_passed=False, peak=peak)
         if not self._budget.allows("revise", watch):
             return plan
@@ -135,8 +135,8 @@ class Planner:
         with watch.stage("revise"):
             revision = self._revise(first, best, conditioning, noise, executable)
         plan = replace(plan, revision=revision)
-        revised, revised_promise, revised_peak = most_promising(revision)
-        if revised_promise > promise:
+        revised, revised_promise, revised_peak = most_promising(revision, config.gate.margin)
+        if revised_promise > promise + config.gate.margin:
             plan = replace(plan, choice="revised", chosen=revised, steps=self._until(revised_peak), peak=revised_peak)
         return plan
 
@@ -172,17 +172,20 @@ class Planner:
         return self._imagine(Round(proposals=proposals, scores=self._score(proposals, noise)), conditioning, noise, executable)
 
 
-def most_promising(candidates: Round) -> tuple[int, float, int]:
+def most_promising(candidates: Round, margin: float = 0.0) -> tuple[int, float, int]:
     """The candidate whose progress rises highest (`J_i = max over steps`): its index, its J, and the step of its peak.
 
-    Progress ends at -1 and 1, so candidates can promise the same; then the more consistent one is taken.
+    Progress that differs by no more than `margin` is the same: of candidates that promise the same the more consistent one is taken,
+    and the last of steps that are as high is the peak.
     """
     assert candidates.futures is not None
     assert candidates.scores is not None
     progress = candidates.futures.progress
     promises, scores = _rankable(progress.amax(dim=1)), _rankable(candidates.scores)
-    best = max(range(len(promises)), key=lambda i: (promises[i], scores[i]))
-    return best, promises[best], int(progress[best].argmax())
+    least = max(promises) - margin
+    best = max((i for i, promise in enumerate(promises) if promise >= least), key=lambda i: (scores[i], promises[i]))
+    as_high = progress[best] >= promises[best] - margin
+    return best, promises[best], int(as_high.nonzero().amax()) if as_high.any() else 0
 
 
 def best_index(values: Float[Tensor, " n"]) -> int:

@@ -33,7 +33,7 @@ class LossWeights:
     policy_video: float = 0.25
     action: float = 1.0
     simulator_video: float = 1.0
-    progress: float = 0.5
+    progress: float = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,10 @@ class TrainConfig:
         simulator_batch: Simulator samples a step, over all workers.
         action_draws: Noise draws of the actions for each trunk pass.
         action_shift: Shift of the action levels: above 1 more draws are nearly noise, where only the pictures say what to do.
+        progress_shift: Shift of the progress levels, for the same reason.
         pure_noise_share: Share of policy samples whose future frames are pure noise, as they are when the policy acts.
+        revision_share: Share of policy samples whose future frames are at the level of a revision's.
+        progress_shapes_trunk: Whether the progress loss trains the trunk as well; published models only read it.
         caption_dropout: Share of samples whose instruction is dropped.
         shared_trunk: One trunk for both interfaces, or a model of its own for each.
         learning_rate: Peak of AdamW's.
@@ -65,11 +68,14 @@ class TrainConfig:
     minutes: float = 35.0
     max_steps: int | None = None
     workers: int = 2
-    policy_batch: int = 96
-    simulator_batch: int = 32
+    policy_batch: int = 80
+    simulator_batch: int = 40
     action_draws: int = 2
     action_shift: float = 5.0
+    progress_shift: float = 5.0
     pure_noise_share: float = 0.75
+    revision_share: float = 0.1
+    progress_shapes_trunk: bool = True
     caption_dropout: float = 0.06
     shared_trunk: bool = True
     learning_rate: float = 2e-3
@@ -83,3 +89,10 @@ class TrainConfig:
     seed: int = 0
     loss: LossWeights = field(default_factory=LossWeights)
     autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pure_noise_share <= self.pure_noise_share + self.revision_share <= 1:
+            raise ValueError(
+                "pure_noise_share and revision_share must be at least 0 and together at most 1, "
+                f"got {self.pure_noise_share} and {self.revision_share}"
+            )

@@ -14,15 +14,19 @@ from tau0 import checkpoint as checkpoints
 from tau0.checkpoint import Checkpoint, GateConfig
 from tau0.data.episodes import Dataset, DatasetError
 from tau0.data.split import split_episodes
+from tau0.encode import executable_actions
 from tau0.plan import gate
 from tau0.plan.score import redenoising_consistency
 from tau0.policy.policy import VideoActionPolicy
+from tau0.simulate.simulator import ActionConditionedSimulator
 from tau0.tensors import Batch, Conditioning
 from tau0.train.held_out import held_out_source
 from tau0.train.source import TrainingSource
 from tau0.views import views_to_canvas
 
 SIGMAS = (0.6,)
+SIMULATED_EVERY = 3
+"""Of the windows that are scored, one in so many is simulated as well, which takes ten times as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +36,12 @@ class ScoredWindows:
     Attributes:
         scores: RCS of each candidate, shape (windows, n).
         errors: Mean squared distance of each candidate to the expert's chunk, in normalised units, shape (windows, n).
+        promises: Highest simulated progress of each candidate under two different noises, at some of the windows, shape (2, some, n).
     """
 
     scores: NDArray[np.float64]
     errors: NDArray[np.float64]
+    promises: NDArray[np.float64]
 
     def in_words(self) -> str:
         """How well the score predicts the error: between windows, between the candidates of one window, and by choosing the best."""
@@ -74,7 +80,7 @@ def choose_gate(
     seed: int = 0,
     on_progress: Callable[[float], None] = lambda _fraction: None,
 ) -> GateConfig:
-    """The gate that `share` of held-out decisions pass, written into the checkpoint's config.
+    """The gate that `share` of held-out decisions pass, and the simulator's margin, written into the checkpoint's config.
 
     Args:
         folder: The checkpoint.
@@ -97,7 +103,7 @@ def choose_gate(
     checkpoint = checkpoints.load(folder)
     source = held_out_source(checkpoint, Dataset.open(data), seed)
     scored = score_windows(checkpoint, source, num_candidates, num_windows, num_noises, seed, on_progress)
-    chosen = gate.choose_gate(scored.scores.max(axis=1).tolist(), share, SIGMAS, num_noises)
+    chosen = gate.choose_gate(scored.scores.max(axis=1).tolist(), share, SIGMAS, num_noises, gate.choose_margin(scored.promises))
     chosen = replace(chosen, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}")
     checkpoints.save_config(replace(checkpoint.config, gate=chosen), folder)
     return chosen
@@ -118,22 +124,36 @@ def score_windows(
     Raises:
         DatasetError: When there is no such window.
     """
-    policy, num_memory = VideoActionPolicy(checkpoint), checkpoint.config.sampling.num_memory
+    policy, simulator, num_memory = VideoActionPolicy(checkpoint), _simulator(checkpoint), checkpoint.config.sampling.num_memory
     rows = source.index.samples("policy")
     rows = np.random.default_rng(seed).permutation(rows[source.windows.resolve(rows).action_mask.all(axis=1)])[:num_windows]
     if not len(rows):
         raise DatasetError("the held-out episodes hold no window that may be imitated to its end: collect more demonstrations")
     levels = [sigma for sigma in SIGMAS for _ in range(num_noises)]
-    scores, errors = [], []
+    scores, errors, promises = [], [], []
     for done, row in enumerate(np.sort(rows)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
         batch = source.gather(np.array([row]))
-        proposals = policy.propose(_conditioning(batch, num_memory), num_candidates, generator)
+        conditioning = _conditioning(batch, num_memory)
+        proposals = policy.propose(conditioning, num_candidates, generator)
         noise = torch.randn(len(levels), *proposals.actions.shape[1:], generator=generator)
         scores.append(redenoising_consistency(policy.velocity(proposals), proposals.actions, noise, levels))
         errors.append((proposals.actions - batch.target_actions).square().mean(dim=(1, 2)))
+        if simulator is not None and done % SIMULATED_EVERY == 0:
+            executed = executable_actions(checkpoint.config, proposals.actions, source.state[row])
+            futures = [simulator.imagine(conditioning, executed, generator) for _ in range(2)]
+            promises.append(torch.stack([future.progress.amax(dim=1) for future in futures]))
         on_progress((done + 1) / len(rows))
-    return ScoredWindows(scores=torch.stack(scores).double().numpy(), errors=torch.stack(errors).double().numpy())
+    return ScoredWindows(
+        scores=torch.stack(scores).double().numpy(),
+        errors=torch.stack(errors).double().numpy(),
+        promises=torch.stack(promises, dim=1).double().numpy() if promises else np.zeros((2, 0, num_candidates)),
+    )
+
+
+def _simulator(checkpoint: Checkpoint) -> ActionConditionedSimulator | None:
+    model = checkpoint.simulator
+    return None if model.conditioning is None or model.progress_expert is None else ActionConditionedSimulator(checkpoint)
 
 
 def _conditioning(batch: Batch, num_memory: int) -> Conditioning:

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from tau0.checkpoint import SamplingConfig
 from tau0.data.index import Stream
 from tau0.model.world_model import WorldModel
 from tau0.train.config import TrainConfig
@@ -74,8 +75,7 @@ def train(
     networks: Networks,
     source: TrainingSource,
     config: TrainConfig,
-    num_memory: int,
-    video_shift: float,
+    sampling: SamplingConfig,
     folder: Path,
     recipe: str,
     place: Place,
@@ -101,7 +101,7 @@ def train(
     mark = time.monotonic()
     while fraction < 1.0:
         rate = _set_rate(optimiser, config, step, fraction)
-        losses = accumulate_gradients(networks, source, config, num_memory, video_shift, step, place)
+        losses = accumulate_gradients(networks, source, config, sampling, step, place)
         now = time.monotonic()
         seconds, mark = seconds + now - mark, now
         numbers = average_gradients(parameters, [*map(float, losses.values()), seconds])
@@ -139,7 +139,7 @@ def _report(place: Place, listener: Listener, progress: Progress) -> bool:
 
 
 def accumulate_gradients(
-    networks: Networks, source: TrainingSource, config: TrainConfig, num_memory: int, video_shift: float, step: int, place: Place
+    networks: Networks, source: TrainingSource, config: TrainConfig, sampling: SamplingConfig, step: int, place: Place
 ) -> dict[str, Tensor]:
     """Both objectives on this worker's share of the batch; gradients add up in the parameters. Returns the unweighted terms."""
     generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 256 + place.rank)
@@ -152,9 +152,9 @@ def accumulate_gradients(
             batch = source.batch(stream, step, share_of(size, place.rank, place.world))
             batch = drop_captions(batch, config.caption_dropout, generator)
             if stream == "policy":
-                losses = policy_losses(networks.model, batch, config, num_memory, video_shift, generator)
+                losses = policy_losses(networks.model, batch, config, sampling, generator)
             else:
-                losses = simulator_losses(networks.simulator, batch, num_memory, video_shift, generator)
+                losses = simulator_losses(networks.simulator, batch, config, sampling, generator)
             total = torch.stack([getattr(config.loss, name) * loss for name, loss in losses.items()]).sum()
             total.backward()
             terms |= {name: loss.detach() for name, loss in losses.items()}

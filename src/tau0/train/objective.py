@@ -9,6 +9,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tau0.checkpoint import SamplingConfig
 from tau0.flow import TIMESTEP_SCALE, add_noise, training_levels, velocity_target
 from tau0.model.world_model import WorldModel
 from tau0.tensors import Batch
@@ -47,12 +48,14 @@ def _noised_future(clean: Tensor, future: Tensor, sigma: Tensor, generator: torc
 
 
 def policy_losses(
-    model: WorldModel, batch: Batch, config: TrainConfig, num_memory: int, video_shift: float, generator: torch.Generator
+    model: WorldModel, batch: Batch, config: TrainConfig, sampling: SamplingConfig, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Video and action velocity errors of the policy. Video and action levels are drawn independently."""
-    canvas = views_to_canvas(batch.latents)[:, :, num_memory:]
-    sigma = training_levels(len(batch), video_shift, first=FIRST_VIDEO_LEVEL, generator=generator)
-    sigma = torch.where(torch.rand(len(batch), generator=generator) < config.pure_noise_share, 1.0, sigma)
+    canvas = views_to_canvas(batch.latents)[:, :, sampling.num_memory :]
+    sigma = training_levels(len(batch), sampling.video_shift, first=FIRST_VIDEO_LEVEL, generator=generator)
+    lot = torch.rand(len(batch), generator=generator)
+    sigma = torch.where(lot < config.pure_noise_share, 1.0, sigma)
+    sigma = torch.where(lot >= 1 - config.revision_share, sampling.revision_sigma, sigma)
     frames, velocity, timestep = _noised_future(canvas[:, :, :1], canvas[:, :, 1:], sigma, generator)
     columns = None if bool(batch.view_mask.all()) else canvas_mask(batch.view_mask, batch.latents.shape[-1])
     features = model.video_features(frames, timestep, batch.text, columns)
@@ -73,17 +76,22 @@ def policy_losses(
     }
 
 
-def simulator_losses(model: WorldModel, batch: Batch, num_memory: int, video_shift: float, generator: torch.Generator) -> dict[str, Tensor]:
+def simulator_losses(
+    model: WorldModel, batch: Batch, config: TrainConfig, sampling: SamplingConfig, generator: torch.Generator
+) -> dict[str, Tensor]:
     """Video and progress velocity errors of the simulator, under the actions that were executed."""
-    canvas = views_to_canvas(batch.latents)
-    sigma = training_levels(len(batch), video_shift, first=FIRST_VIDEO_LEVEL, generator=generator)
-    frames, velocity, timestep = _noised_future(canvas[:, :, : num_memory + 1], canvas[:, :, num_memory + 1 :], sigma, generator)
-    level = training_levels(len(batch), 1.0, first=FIRST_ACTION_LEVEL, generator=generator)
+    canvas, num_clean = views_to_canvas(batch.latents), sampling.num_memory + 1
+    sigma = training_levels(len(batch), sampling.video_shift, first=FIRST_VIDEO_LEVEL, generator=generator)
+    frames, velocity, timestep = _noised_future(canvas[:, :, :num_clean], canvas[:, :, num_clean:], sigma, generator)
+    level = training_levels(len(batch), config.progress_shift, first=FIRST_ACTION_LEVEL, generator=generator)
     noise = torch.randn(batch.progress.shape, generator=generator)
     noisy = add_noise(batch.progress, noise, rearrange(level, "b -> b 1"))
     columns = None if bool(batch.view_mask.all()) else canvas_mask(batch.view_mask, batch.latents.shape[-1])
-    features, progress = model.denoise_future(frames, timestep, batch.text, batch.executed_actions, noisy, TIMESTEP_SCALE * level, columns)
-    video = (features.velocity[:, :, num_memory + 1 :] - velocity).square()
+    features, progress = model.denoise_future(
+        frames, timestep, batch.text, batch.executed_actions, noisy, TIMESTEP_SCALE * level, columns,
+        progress_shapes_trunk=config.progress_shapes_trunk,
+    )  # fmt: skip
+    video = (features.velocity[:, :, num_clean:] - velocity).square()
     known = rearrange(batch.executed_mask, "b -> b 1")
     return {
         "simulator_video": masked_mean(video, video_mask(batch, batch.latents.shape[-1]) & rearrange(known, "b 1 -> b 1 1 1 1")),

@@ -222,8 +222,7 @@ def _train(place: Place, job: _Job, reports: Queue[Any], replies: Queue[None], s
     with writer as metrics:
         listener = _Reporter(job, checkpoint, metrics, reports, replies, stop)
         train(
-            networks, source, config, recipe.sampling.num_memory, recipe.sampling.video_shift,
-            job.out, job.fingerprint, place, listener,
+            networks, source, config, recipe.sampling, job.out, job.fingerprint, place, listener,
         )  # fmt: skip
 
 
