@@ -101,7 +101,7 @@ def test_state_and_video_reach_the_actions(model: WorldModel) -> None:
 def test_no_actions_are_not_zeroed_actions(model: WorldModel) -> None:
     inputs = simulator_inputs(1)
     skipped = model.video_features(inputs["latents"], inputs["video_timestep"], inputs["text"]).velocity
-    zeroed = model.denoise_future(**inputs | {"actions": torch.zeros(1, HORIZON, DIM)})[0].velocity
+    zeroed = model.denoise_future(**{**inputs, "actions": torch.zeros(1, HORIZON, DIM)})[0].velocity
     assert not torch.allclose(skipped, zeroed, atol=1e-4)
 
 
@@ -127,10 +127,10 @@ def test_the_last_action_changes_no_future(model: WorldModel) -> None:
     last[:, -1] += 1
     first[:, 0] += 1
     usual, progress = model.denoise_future(**inputs)
-    same, same_progress = model.denoise_future(**inputs | {"actions": last})
+    same, same_progress = model.denoise_future(**{**inputs, "actions": last})
     assert torch.equal(usual.velocity, same.velocity)
     assert torch.equal(progress, same_progress)
-    assert not torch.allclose(usual.velocity, model.denoise_future(**inputs | {"actions": first})[0].velocity, atol=1e-5)
+    assert not torch.allclose(usual.velocity, model.denoise_future(**{**inputs, "actions": first})[0].velocity, atol=1e-5)
 
 
 def test_progress_teaches_the_trunk_nothing(model: WorldModel) -> None:
@@ -164,7 +164,7 @@ def test_a_camera_that_is_missing_influences_nothing(model: WorldModel) -> None:
         actions = model.denoise_actions(model.action_context(features), noisy, when, state, token_mask)
         inputs = simulator_inputs(1)
         frames = torch.cat([canvas[:, :, :1].expand(-1, -1, NUM_CLEAN, -1, -1), canvas[:, :, 1:]], dim=2)
-        future, progress = model.denoise_future(**inputs | {"latents": frames}, column_mask=mask)
+        future, progress = model.denoise_future(**{**inputs, "latents": frames}, column_mask=mask)
         return features.velocity[..., : COLUMNS // 2], actions, future.velocity[..., : COLUMNS // 2], progress
 
     scrambled = latents.clone()
@@ -205,7 +205,7 @@ def test_a_fresh_model_predicts_zero_velocities() -> None:
 def test_missing_parts_and_horizons_that_do_not_fit_are_named(model: WorldModel) -> None:
     inputs = simulator_inputs(1)
     with pytest.raises(ValueError, match=f"{HORIZON + 1} actions in groups of {GROUP}"):
-        model.denoise_future(**inputs | {"actions": numbers(1, HORIZON + 1, DIM)})
+        model.denoise_future(**{**inputs, "actions": numbers(1, HORIZON + 1, DIM)})
     policy = WorldModel(replace(MODEL, conditioning=None, progress=None))
     with pytest.raises(MissingPartError, match="action conditioning"):
         policy.denoise_future(**inputs)
