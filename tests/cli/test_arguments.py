@@ -9,21 +9,24 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import tyro
 from rich.console import Console
 
 from tau0.cli import COMMANDS, Command, run
-from tau0.cli.arguments import MODES, UsageError, choose, choose_modes, choose_seeds, choose_tasks
+from tau0.cli.arguments import MODES, UsageError, check_planning, choose, choose_modes, choose_seeds, choose_tasks
 from tau0.cli.bars import Bars
 from tau0.cli.errors import FAILED, INTERRUPTED, guarded, sentence
 from tau0.cli.folders import writable_file, writable_folder
 from tau0.cli.reproduce import comparison_table
 from tau0.cli.shipped import expected_scores
 from tau0.contract import ContractError
+from tau0.evaluate.trace import EpisodeTrace, write_trace
 from tau0.plan.planner import Mode
 from tau0.worlds.instructions import UnknownTaskError
 from tiny import tiny_config
@@ -232,3 +235,22 @@ def readme_commands() -> list[str]:
 @pytest.mark.parametrize("line", readme_commands())
 def test_every_command_of_the_readme_is_understood(line: str) -> None:
     tyro.cli(Command, prog="tau0", args=shlex.split(line, comments=True)[1:])
+
+
+def test_a_threshold_or_a_time_that_means_nothing_is_refused() -> None:
+    check_planning(None, None)
+    check_planning(-inf, 0.0)
+    with pytest.raises(UsageError, match="--gate-threshold is nan"):
+        check_planning(nan, None)
+    for wrong in (nan, inf, -1.0):
+        with pytest.raises(UsageError, match="--budget-ms"):
+            check_planning(None, wrong)
+
+
+def test_decisions_without_video_are_no_report(tmp_path: Path) -> None:
+    seen = {"frames": np.zeros((0, 1, 8, 8, 3), np.uint8), "frame_steps": np.zeros(0, np.int64)}
+    told = {"task": "reach-v3", "instruction": "reach", "mode": "single", "success": True}
+    write_trace(tmp_path / "episode-000", EpisodeTrace(seed=3, num_steps=1, seconds=0.1, decisions=(), **told, **seen))
+    status, _, said = outcome("report", str(tmp_path))
+    assert status == FAILED
+    assert "--video" in said

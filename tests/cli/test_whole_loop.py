@@ -84,6 +84,17 @@ def test_evaluation_is_paired_and_goes_on(trained: Path, tmp_path: Path) -> None
     succeed(*command, "--modes", "single", "rcs", "full", "--instructions", "training")
     modes = [json.loads(line)["mode"] for line in out.read_text().splitlines()]
     assert modes == ["single", "full", "rcs"]
+    traces = read_traces(tmp_path / "results-traces")
+    assert [trace.mode for trace in traces] == ["full", "rcs", "single"]
+    assert all(trace.decisions for trace in traces)
+
+
+def test_an_evaluation_with_video_can_be_looked_at(trained: Path, tmp_path: Path) -> None:
+    out, traces = tmp_path / "results.jsonl", tmp_path / "seen"
+    command = ("evaluate", trained, "--tasks", TASK, "--episodes", "1", "--modes", "full", "--max-steps", "10", "--candidates", "2")
+    said = succeed(*command, "--workers", "1", "--out", out, "--traces", traces, "--video", "--gate-threshold", "inf")
+    assert f"their decisions in {traces}" in said
+    assert succeed("report", traces).strip() == str(traces / "report.html")
 
 
 def test_demo_ends_with_a_report_that_can_be_made_again(trained: Path, tmp_path: Path) -> None:

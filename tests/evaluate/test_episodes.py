@@ -83,5 +83,5 @@ def test_a_chunk_that_no_robot_can_execute_is_refused(actions: np.ndarray, messa
 def test_limits_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="got 0"):
         run_episode(PointWorld("reach", 9), SteeringAgent("single", noise=0.0), seed=0, max_steps=0)
-    with pytest.raises(ValueError, match="got 0"):
-        TraceRecorder(POINT, frame_every=0)
+    with pytest.raises(ValueError, match="got -1"):
+        TraceRecorder(POINT, frame_every=-1)

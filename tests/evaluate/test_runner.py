@@ -11,7 +11,8 @@ from fake_closed_loop import SOURCES, ConfusedSource, DyingSource, PointWorld, S
 from tau0.evaluate.records import EpisodeRecord, RecordsError, append_record, read_records
 from tau0.evaluate.runner import episodes_of, evaluate
 from tau0.evaluate.table import success_markdown, success_table, summarize
-from tau0.evaluate.workers import EvaluationError
+from tau0.evaluate.trace import read_traces
+from tau0.evaluate.workers import EvaluationError, Recording
 
 EPISODES = episodes_of(["reach", "push"], range(6))
 MAX_STEPS = 12
@@ -44,6 +45,22 @@ def test_every_mode_meets_every_episode_and_the_file_says_the_same(serial: list[
 def test_parallel_equals_serial(serial: list[EpisodeRecord], tmp_path: Path) -> None:
     records = evaluate(EPISODES, SOURCES, PointWorld, MAX_STEPS, tmp_path / "results.jsonl", workers=2)
     assert timeless(records) == timeless(serial)
+
+
+@pytest.mark.parametrize(("workers", "frame_every"), [(1, 0), (2, 5)])
+def test_every_decision_of_every_episode_is_kept(tmp_path: Path, workers: int, frame_every: int) -> None:
+    recording = Recording(folder=tmp_path / "traces", frame_every=frame_every)
+    records = evaluate(EPISODES, SOURCES, PointWorld, MAX_STEPS, tmp_path / "out.jsonl", workers=workers, recording=recording)
+    traces = {(trace.task, trace.seed, trace.mode): trace for trace in read_traces(recording.folder)}
+    assert len(traces) == len(records) == 24
+    for record in records:
+        trace = traces[record.result.task, record.result.seed, record.result.mode]
+        assert (len(trace.decisions), trace.success, trace.num_steps) == (
+            record.result.decisions,
+            record.result.success,
+            record.result.steps,
+        )
+        assert (len(trace.frames) > 0) == (frame_every > 0)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

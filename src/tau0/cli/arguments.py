@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from math import inf, isnan
 
 MODES = ("single", "rcs", "full")
 """The planner's modes, named here so that help needs no torch. A test keeps them equal to the planner's."""
 
 NUM_EVALUATION_SEEDS = 1_000_000
 """Evaluation uses seeds below this, collecting uses seeds from here on: no model is tested on what it was shown."""
+
+FRAME_EVERY = 4
+"""Control steps between two frames of real video in a trace. Imagined frames are 8 and 16 steps ahead, so that both meet a real one."""
 
 
 class UsageError(ValueError):
@@ -67,3 +71,11 @@ def at_least(limit: float, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not value >= limit:
             raise UsageError(f"--{name.replace('_', '-')} is {value:g}, it must be at least {limit:g}")
+
+
+def check_planning(gate_threshold: float | None, budget_ms: float | None) -> None:
+    """Raises `UsageError` for a threshold that nothing can be compared with, or a time that cannot pass."""
+    if gate_threshold is not None and isnan(gate_threshold):
+        raise UsageError("--gate-threshold is nan, it must be a number, or -inf to never simulate, or inf to always do")
+    if budget_ms is not None and not 0 <= budget_ms < inf:
+        raise UsageError(f"--budget-ms is {budget_ms:g}, it must be a number of milliseconds of at least 0")

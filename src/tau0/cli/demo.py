@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import tyro
 from rich.console import Console
 
-from tau0.cli.arguments import MODES, at_least, choose, choose_seeds, choose_tasks
+from tau0.cli.arguments import FRAME_EVERY, MODES, at_least, check_planning, choose, choose_seeds, choose_tasks
 from tau0.cli.folders import writable_folder
 from tau0.cli.machine import command_line, machine, today, versions
 from tau0.cli.report import write_notes, write_run_report
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from tau0.evaluate.episodes import Agent, EpisodeResult
     from tau0.evaluate.live import DemoDisplay
     from tau0.evaluate.recorder import TraceRecorder
-
-FRAME_EVERY = 4
-"""Control steps between two frames of video. Imagined frames are 8 and 16 steps ahead, so that both meet a real one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +38,8 @@ class Demo:
         max_steps: Control steps after which an episode has failed.
         first_seed: Initial states are those of this seed and the following ones.
         instruction: Your own words for what to do, instead of the tasks' own.
+        gate_threshold: Replaces the checkpoint's: -inf never simulates, inf always does.
+        budget_ms: Time for one decision in mode full: what would not end in time is left out. No limit unless given.
         joint: Let the policy denoise video and actions together, so that its own imagination can be seen (slower; modes single and rcs).
         out: Folder of the traces and of the report. Traces of an earlier run in it are replaced.
     """
@@ -54,6 +53,8 @@ class Demo:
     max_steps: int = 300
     first_seed: int = 0
     instruction: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    gate_threshold: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    budget_ms: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     joint: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Path = Path("runs/demo")
 
@@ -65,6 +66,7 @@ class Demo:
         tasks = choose_tasks(self.suite, self.tasks)
         seeds = choose_seeds(self.first_seed, self.episodes_per_task)
         at_least(1, candidates=self.candidates, max_steps=self.max_steps)
+        check_planning(self.gate_threshold, self.budget_ms)
         folder = find_checkpoint(self.checkpoint)
         writable_folder(self.out)
         console.print("waking up the robot ...", style="dim")
@@ -76,7 +78,15 @@ class Demo:
 
         checkpoint = load(folder)
         checkpoint.config.embodiment.check(EMBODIMENT)
-        agent = PlanningAgent(checkpoint, cast(Any, mode), self.candidates, record_frames=True, imagines_itself=self.joint)
+        agent = PlanningAgent(
+            checkpoint,
+            cast(Any, mode),
+            self.candidates,
+            record_frames=True,
+            gate_threshold=self.gate_threshold,
+            imagines_itself=self.joint,
+            budget_ms=self.budget_ms,
+        )
         _remove_traces(self.out)
         write_notes(self.out, _notes(checkpoint))
         with DemoDisplay(console) as display:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import tyro
 from rich.console import Console
 
-from tau0.cli.arguments import at_least, choose, choose_modes, choose_seeds, choose_tasks
+from tau0.cli.arguments import FRAME_EVERY, at_least, check_planning, choose, choose_modes, choose_seeds, choose_tasks
 from tau0.cli.bars import Bars
-from tau0.cli.folders import writable_file
+from tau0.cli.folders import writable_file, writable_folder
 from tau0.cli.shipped import find_checkpoint
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ class Evaluate:
         instructions: training (the wording that was trained on) or held-out (wordings never seen in training).
         first_seed: Initial states are those of this seed and the following ones.
         gate_threshold: Replaces the checkpoint's: -inf never simulates, inf always does.
+        budget_ms: Time for one decision in mode full: what would not end in time is left out. No limit unless given.
+        traces: Where every decision of every episode goes; a folder named after OUT unless given.
+        video: Keep real and imagined video in the traces as well, for `tau0 report` (slower, about 3 MB an episode).
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
@@ -55,6 +58,9 @@ class Evaluate:
     instructions: str = "training"
     first_seed: int = 0
     gate_threshold: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    budget_ms: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    traces: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
     stopped: ClassVar[str] = "Stopped. Finished episodes are kept; the same command goes on."
 
@@ -67,8 +73,11 @@ class Evaluate:
         seeds = choose_seeds(self.first_seed, self.episodes)
         wording = choose("instructions", self.instructions, INSTRUCTIONS)
         at_least(1, candidates=self.candidates, workers=self.workers, max_steps=self.max_steps)
+        check_planning(self.gate_threshold, self.budget_ms)
         folder = find_checkpoint(self.checkpoint)
         writable_file(self.out)
+        traces = self.out.with_name(f"{self.out.stem}-traces") if self.traces is None else self.traces
+        writable_folder(traces)
         loop = ClosedLoop(
             checkpoint=folder,
             modes=modes,
@@ -76,11 +85,14 @@ class Evaluate:
             workers=self.workers,
             max_steps=self.max_steps,
             gate_threshold=self.gate_threshold,
+            budget_ms=self.budget_ms,
+            traces=traces,
+            has_video=self.video,
         )
         with Bars(console) as bars:
             records = loop.run(list_episodes(tasks, seeds, wording), self.out, bars)
         console.print(success_table(summarize(records), f"{self.checkpoint}, {wording} instructions, seeds {seeds[0]} to {seeds[-1]}"))
-        bars.say(f"{len(records)} episodes in {self.out}")
+        bars.say(f"{len(records)} episodes in {self.out}, their decisions in {traces}")
         return 0
 
 
@@ -105,6 +117,9 @@ class ClosedLoop:
     workers: int
     max_steps: int
     gate_threshold: float | None = None
+    budget_ms: float | None = None
+    traces: Path | None = None
+    has_video: bool = False
 
     def run(self, episodes: Sequence[Episode], out: Path, bars: Bars, stage: str = "evaluate") -> list[EpisodeRecord]:
         """Runs what `out` lacks, under a bar. Returns old and new records.
@@ -115,14 +130,23 @@ class ClosedLoop:
             RecordsError, EvaluationError: See `tau0.evaluate.runner.evaluate`.
         """
         from tau0.evaluate.runner import evaluate
+        from tau0.evaluate.workers import Recording
         from tau0.plan.agent import AgentSpec
         from tau0.worlds.metaworld import make_world
 
         self._check()
         specs: list[Any] = [
-            AgentSpec(checkpoint=self.checkpoint, mode=cast(Any, mode), num_candidates=self.candidates, gate_threshold=self.gate_threshold)
+            AgentSpec(
+                checkpoint=self.checkpoint,
+                mode=cast(Any, mode),
+                num_candidates=self.candidates,
+                record_frames=self.has_video,
+                gate_threshold=self.gate_threshold,
+                budget_ms=self.budget_ms,
+            )
             for mode in self.modes
         ]
+        recording = None if self.traces is None else Recording(folder=self.traces, frame_every=FRAME_EVERY if self.has_video else 0)
         bars.start(stage, f"{len(episodes) * len(specs)} episodes, {self.workers} processes")
         solved = finished = 0
 
@@ -131,7 +155,7 @@ class ClosedLoop:
             solved, finished = solved + record.result.success, finished + 1
             bars.show(stage, done / total, f"{done}/{total}, {solved}/{finished} solved, {record.result.task} {record.result.mode}")
 
-        return evaluate(episodes, specs, make_world, self.max_steps, out, self.workers, show)
+        return evaluate(episodes, specs, make_world, self.max_steps, out, self.workers, show, recording)
 
     def _check(self) -> None:
         """Meets every error here that all workers would otherwise meet."""

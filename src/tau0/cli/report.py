@@ -53,6 +53,9 @@ def write_run_report(folder: Path) -> Path:
     from tau0.evaluate.trace import read_traces
 
     traces = read_traces(folder)
+    if without := [trace for trace in traces if not len(trace.frames)]:
+        example = f"{without[0].task}, seed {without[0].seed}, mode {without[0].mode}"
+        raise UsageError(f"{folder} holds decisions without video ({example}): record them with `tau0 evaluate --video` or `tau0 demo`")
     writable_folder(folder, needed_mb=20)
     return write_report(folder / REPORT_NAME, traces, ReportSummary(notes=_read_notes(folder / NOTES_NAME)))
 

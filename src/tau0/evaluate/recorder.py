@@ -13,13 +13,13 @@ class TraceRecorder:
     """An `Observer` that keeps everything of one episode.
 
     Attributes:
-        frame_every: Control steps between two frames of video.
+        frame_every: Control steps between two frames of video; 0 keeps decisions alone.
     """
 
     def __init__(self, embodiment: Embodiment, frame_every: int) -> None:
-        """Raises `ValueError` when `frame_every` is below 1."""
-        if frame_every < 1:
-            raise ValueError(f"frame_every must be at least 1, got {frame_every}")
+        """Raises `ValueError` when `frame_every` is negative."""
+        if frame_every < 0:
+            raise ValueError(f"frame_every must be at least 0, got {frame_every}")
         self.frame_every = frame_every
         self._embodiment = embodiment
         self._frames: list[Pixels] = []
@@ -46,9 +46,13 @@ class TraceRecorder:
             success=result.success,
             num_steps=result.steps,
             seconds=result.seconds,
-            frames=np.stack(self._frames),
+            frames=np.stack(self._frames) if self._frames else self._no_frames(),
             frame_steps=np.asarray(self._frame_steps, np.int64),
             decisions=tuple(self._decisions),
             cameras=tuple(camera.name for camera in self._embodiment.cameras),
             action_names=self._embodiment.action.names,
         )
+
+    def _no_frames(self) -> Pixels:
+        cameras = self._embodiment.cameras
+        return np.zeros((0, len(cameras), cameras[0].height, cameras[0].width, 3), np.uint8)

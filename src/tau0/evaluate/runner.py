@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tau0.evaluate.records import EpisodeKey, EpisodeRecord, RecordsError, append_record, check_writable, read_records, source_commit
-from tau0.evaluate.workers import AgentSource, Episode, Job, MakeWorld, Setup, run_here, run_parallel
+from tau0.evaluate.workers import AgentSource, Episode, Job, MakeWorld, Recording, Setup, run_here, run_parallel
 
 OnResult = Callable[[EpisodeRecord, int, int], None]
 """Told of each finished episode: (record, episodes done, episodes in all). Episodes of an earlier run count as done."""
@@ -26,6 +26,7 @@ def evaluate(
     out: Path,
     workers: int = 1,
     on_result: OnResult | None = None,
+    recording: Recording | None = None,
 ) -> list[EpisodeRecord]:
     """The records of every episode under every mode, appended to `out` as each one ends.
 
@@ -41,6 +42,7 @@ def evaluate(
         out: A JSON-lines file, made if missing.
         workers: Processes. 1 runs everything in this process.
         on_result: Called in this process after each episode.
+        recording: What is kept of the episodes that are run now, beside their records.
 
     Returns:
         Old and new records of this suite, in the order of `episodes`, then of `sources`.
@@ -51,7 +53,7 @@ def evaluate(
         EvaluationError: (of `tau0.evaluate.workers`) When an episode fails or a worker dies.
     """
     _check_arguments(sources, max_steps, workers)
-    setup = Setup(make_world=make_world, sources=tuple(sources), max_steps=max_steps, commit=source_commit())
+    setup = Setup(make_world=make_world, sources=tuple(sources), max_steps=max_steps, commit=source_commit(), recording=recording)
     wanted = {_key(episode, source): Job(episode=episode, source=i) for episode in episodes for i, source in enumerate(sources)}
     finished = {record.key: record for record in _earlier_records(out, setup) if record.key in wanted}
     check_writable(out)

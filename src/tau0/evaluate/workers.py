@@ -11,12 +11,15 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from tau0.evaluate.episodes import Agent, run_episode
+from tau0.evaluate.recorder import TraceRecorder
 from tau0.evaluate.records import EpisodeRecord
+from tau0.evaluate.trace import write_trace
 from tau0.interrupts import interrupts_ignored
 from tau0.worlds.protocol import World
 
@@ -73,6 +76,23 @@ class _Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What is kept of every episode beside its record.
+
+    Attributes:
+        folder: Gets a trace an episode, in a folder named after its task, seed and mode.
+        frame_every: Control steps between two frames of real video; 0 keeps decisions alone.
+    """
+
+    folder: Path
+    frame_every: int = 0
+
+    def trace_folder(self, episode: Episode, mode: str) -> Path:
+        """Where the trace of an episode goes."""
+        return self.folder / f"episode-{episode.task}-{episode.seed:04d}-{mode}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Setup:
     """All that a worker needs to know, sent to it once."""
 
@@ -80,6 +100,7 @@ class Setup:
     sources: tuple[AgentSource, ...]
     max_steps: int
     commit: str | None
+    recording: Recording | None = None
 
 
 class _Bench:
@@ -97,9 +118,15 @@ class _Bench:
         if job.source not in self._agents:
             self._agents[job.source] = source.build()
         world = self._world_of(episode.task)
-        result = run_episode(world, self._agents[job.source], episode.seed, episode.instruction, self._setup.max_steps)
+        recording, recorder = self._setup.recording, None
+        if recording is not None:
+            recorder = TraceRecorder(world.embodiment, recording.frame_every)
+        result = run_episode(world, self._agents[job.source], episode.seed, episode.instruction, self._setup.max_steps, recorder)
+        result = replace(result, task=episode.task, mode=source.mode)
+        if recording is not None and recorder is not None:
+            write_trace(recording.trace_folder(episode, source.mode), recorder.trace(result))
         return EpisodeRecord(
-            result=replace(result, task=episode.task, mode=source.mode),
+            result=result,
             fingerprint=source.fingerprint,
             requested_instruction=episode.instruction,
             max_steps=self._setup.max_steps,
