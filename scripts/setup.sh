@@ -54,7 +54,7 @@ install_packages() {
   torch=$(grep -x 'torch==[0-9.]*' constraints.txt)
   say "installing $torch, then the rest (about 2 GB on disk, a few minutes on a slow line)"
   .venv/bin/python -m pip install -q -c constraints.txt "$torch"
-  .venv/bin/python -m pip install -q -c constraints.txt -e '.[sim,text,report,train,dev]'
+  .venv/bin/python -m pip install -q -c constraints.txt -e '.[sim,text,wan,lora,report,train,dev]'
 }
 
 make_venv
