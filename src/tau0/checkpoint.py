@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -89,6 +90,20 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimulatorActions:
+    """What the simulator is told of a chunk, where it knows more numbers or other statistics than the policy (SPEC.md sections 4 and 5).
+
+    Attributes:
+        codec: Representation and statistics of the simulator's actions: the policy's numbers first, then the held ones. Those are
+            listed among its `grippers`, being absolute.
+        held: Numbers that the policy does not command, in robot units, such as head, waist and base velocity. They stay at these values.
+    """
+
+    codec: ActionCodec
+    held: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
     """Everything about a checkpoint but its weights.
 
@@ -98,6 +113,7 @@ class CheckpointConfig:
         codec: Action representation and statistics.
         model: The world model, or the policy where the simulator is a model of its own.
         simulator: The simulator's own model; None where one trunk serves both.
+        simulator_actions: What the simulator is told of the policy's chunks; None where that is the chunks as they are.
         autoencoder: Our own video autoencoder.
         text: Identity of the text encoder.
         sampling: Numbers of steps.
@@ -113,6 +129,7 @@ class CheckpointConfig:
     autoencoder: AutoencoderConfig
     text: str
     simulator: WorldModelConfig | None = None
+    simulator_actions: SimulatorActions | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     gate: GateConfig | None = None
     provenance: dict[str, str] = field(default_factory=dict)
@@ -199,16 +216,23 @@ def save_config(config: CheckpointConfig, folder: Path) -> None:
 
 
 def save_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, str]) -> None:
-    """Writes safetensors and text files as one folder, atomically, synced to disk before the old folder goes."""
+    """Writes safetensors and text files as one folder, atomically."""
+    with whole_folder(folder) as draft:
+        for name, group in tensors.items():
+            save_file(dict(group), draft / name)
+        for name, text in texts.items():
+            (draft / name).write_text(text)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A draft to write into. It takes the place of `folder` when the block ends well, synced to disk first; else it is gone."""
     folder = folder.absolute()
     draft, old = folder.with_name(f".{folder.name}.draft-{os.getpid()}"), folder.with_name(f".{folder.name}.old-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        for name, group in tensors.items():
-            save_file(dict(group), draft / name)
-        for name, text in texts.items():
-            (draft / name).write_text(text)
+        yield draft
         for path in draft.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())

@@ -61,9 +61,16 @@ def robot_actions(config: CheckpointConfig, actions: Float[Tensor, "n ha da"], s
 def executable_actions(
     config: CheckpointConfig, actions: Float[Tensor, "n ha da"], state: Float[Tensor, " ds"]
 ) -> Float[Tensor, "n ha da"]:
-    """Normalised chunks as the robot would execute them: limits applied. This is what a simulator must be asked about."""
-    executed = robot_actions(config, actions, state)
-    return config.codec.encode(executed, state.expand(len(actions), -1)).to(actions.device)
+    """Normalised chunks as the robot would execute them: limits applied. This is what a simulator must be asked about.
+
+    Where the simulator has actions of its own, they are de-normalised and normalised again, and the numbers that are held follow.
+    """
+    executed, codec = robot_actions(config, actions, state), config.codec
+    if config.simulator_actions is not None:
+        codec = config.simulator_actions.codec
+        held = executed.new_tensor(config.simulator_actions.held)
+        executed = torch.cat([executed, held.expand(*executed.shape[:2], -1)], dim=-1)
+    return codec.encode(executed, state.expand(len(actions), -1)).to(actions.device)
 
 
 @torch.inference_mode()

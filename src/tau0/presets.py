@@ -15,11 +15,17 @@ TEXT_WIDTH, TEXT_LENGTH = 384, 24
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A size of model and how to train it."""
+    """A size of model, and how to train it on one machine from nothing.
+
+    Attributes:
+        model: Policy and simulator on one trunk; `model.policy` and `model.simulator` are the published two.
+        autoencoder: Of our own, trained before the model; None where the published encoders are used.
+        train: None where one machine and no pretrained weights would not do.
+    """
 
     model: WorldModelConfig
-    autoencoder: AutoencoderConfig
-    train: TrainConfig
+    autoencoder: AutoencoderConfig | None = None
+    train: TrainConfig | None = None
 
 
 def _model(*, width: int, layers: int, heads: int, expert: int, progress: int, conditioning: int, latent_channels: int) -> WorldModelConfig:
@@ -66,7 +72,25 @@ def nano() -> Preset:
     )
 
 
-PRESETS: dict[str, Callable[[], Preset]] = {"tiny": tiny, "nano": nano}
+def wan5b() -> Preset:
+    """The published shape (SPEC.md sections 2 to 4), to be filled with published weights by `tau0 convert`.
+
+    The policy acts with 20 numbers, two arms. The simulator is told 26: those, then head 2, waist 2 and base velocity 2. On one trunk both
+    stay as they are, and what the policy does not command is held (`SimulatorActions`).
+    """
+    trunk = TrunkConfig(
+        width=3072, ffn_width=14336, num_heads=24, num_layers=30, latent_channels=48, text_width=4096, text_length=512
+    )  # fmt: skip
+    model = WorldModelConfig(
+        trunk=trunk,
+        action=ExpertConfig(dim=20, width=1024, ffn_width=2048, num_heads=16),
+        conditioning=ConditioningConfig(action_dim=26, width=1536, group=16),
+        progress=ExpertConfig(dim=1, width=1536, ffn_width=2048, num_heads=16),
+    )
+    return Preset(model=model)
+
+
+PRESETS: dict[str, Callable[[], Preset]] = {"tiny": tiny, "nano": nano, "wan5b": wan5b}
 
 
 def preset(name: str) -> Preset:

@@ -106,6 +106,9 @@ class Train:
         from tau0.worlds.metaworld import EMBODIMENT
 
         preset = PRESETS[choose("preset", self.preset, PRESETS)]()
+        if preset.train is None or preset.autoencoder is None:
+            trained = ", ".join(name for name, size in PRESETS.items() if size().train is not None)
+            raise UsageError(f"preset {self.preset} is too large to train from nothing here (there are {trained}): see tau0 convert --help")
         at_least(0, seed=self.seed, evaluate_minutes=self.evaluate_minutes)
         at_least(1, workers=self.workers, evaluate_episodes=self.evaluate_episodes, candidates=self.candidates, max_steps=self.max_steps)
         at_least(0.001, minutes=self.minutes, autoencoder_minutes=self.autoencoder_minutes, checkpoint_minutes=self.checkpoint_minutes)
@@ -130,9 +133,7 @@ class Train:
         return Recipe(name=self.preset, embodiment=EMBODIMENT, model=preset.model, autoencoder=preset.autoencoder, train=train)
 
     def _provenance(self, dataset: Dataset) -> dict[str, str]:
-        from tau0.presets import PRESETS
-
-        minutes = self.minutes or PRESETS[self.preset]().train.minutes
+        minutes = self._recipe().train.minutes
         shape = "two models" if self.separate else "one trunk for both"
         return {
             "recipe": f"preset {self.preset}, {shape}, {minutes:g} minutes, {self.workers} workers, seed {self.seed}, tau0 {__version__}",

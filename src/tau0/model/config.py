@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +48,13 @@ class WorldModelConfig:
     action: ExpertConfig | None = None
     conditioning: ConditioningConfig | None = None
     progress: ExpertConfig | None = None
+
+    @property
+    def policy(self) -> WorldModelConfig:
+        """Trunk and action expert alone: the published policy's parts."""
+        return replace(self, conditioning=None, progress=None)
+
+    @property
+    def simulator(self) -> WorldModelConfig:
+        """Trunk, action conditioning and progress expert alone: the published simulator's parts."""
+        return replace(self, action=None)
