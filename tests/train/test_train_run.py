@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tau0.checkpoint import load
+from tau0.checkpoint import CheckpointError, load
 from tau0.contract import ContractError
 from tau0.data.episodes import Dataset
 from tau0.model.autoencoder import AutoencoderConfig
@@ -18,6 +18,7 @@ from tau0.train.autoencoder import draw_frames, train_autoencoder
 from tau0.train.config import AutoencoderTraining, TrainConfig
 from tau0.train.loop import Progress
 from tau0.train.run import Callbacks, Recipe, run
+from tau0.train.stage_one import AutoencoderRecipe, ready_autoencoder
 from tiny import EMBODIMENT, MODEL, tiny_config
 
 AUTOENCODER = AutoencoderTraining(minutes=0.01, num_frames=60, batch=4)
@@ -63,6 +64,35 @@ def test_dataset_of_another_robot_is_refused_before_anything_is_trained(data: Pa
     with pytest.raises(ContractError, match="control_hz is 10, expected 30"):
         run(recipe, data, tmp_path / "out", Callbacks())
     assert not (tmp_path / "out" / "autoencoder").exists()
+
+
+STAGE_ONE = AutoencoderRecipe(config=RECIPE.autoencoder, training=AUTOENCODER, cameras=("front", "wrist"), seed=0)
+
+
+def test_an_autoencoder_is_trained_once_and_kept(dataset: Dataset, tmp_path: Path):
+    folder = tmp_path / "run" / "autoencoder"
+    first = ready_autoencoder(STAGE_ONE, dataset, folder, 1)
+    again = ready_autoencoder(STAGE_ONE, dataset, folder, 1, on_step=lambda *_: pytest.fail("trained twice"))
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
+    longer = replace(STAGE_ONE, training=replace(AUTOENCODER, minutes=9.0), seed=4)
+    with pytest.raises(CheckpointError, match=r"minutes .* instead of 9.0, seed 0 instead of 4"):
+        ready_autoencoder(longer, dataset, folder, 1)
+
+
+def test_an_autoencoder_can_be_taken_from_another_run(dataset: Dataset, tmp_path: Path):
+    other, folder = tmp_path / "other", tmp_path / "run"
+    wanted = ready_autoencoder(STAGE_ONE, dataset, other, 1)
+    for _ in range(2):
+        taken = ready_autoencoder(STAGE_ONE, dataset, folder, 1, other, lambda *_: pytest.fail("trained one"))
+        assert all(torch.equal(a, b) for a, b in zip(wanted.state_dict().values(), taken.state_dict().values(), strict=True))
+    with pytest.raises(CheckpointError, match="instead of"):
+        ready_autoencoder(STAGE_ONE, dataset, folder, 1)
+    with pytest.raises(CheckpointError, match="holds no autoencoder"):
+        ready_autoencoder(STAGE_ONE, dataset, tmp_path / "third", 1, tmp_path)
+    wide = replace(STAGE_ONE, config=replace(RECIPE.autoencoder, width=16))
+    with pytest.raises(CheckpointError, match="expected"):
+        ready_autoencoder(wide, dataset, tmp_path / "third", 1, other)
+    assert not (tmp_path / "third").exists()
 
 
 def test_autoencoder_improves_on_nothing_and_reports_every_camera(dataset: Dataset):

@@ -41,6 +41,7 @@ class Train:
         out: Folder of the run.
         minutes: Time of training the world model; the preset's own unless given.
         autoencoder_minutes: Time of training the autoencoder; the preset's own unless given.
+        autoencoder: Folder with an autoencoder to use instead of training one: OUT/autoencoder of another run, or a checkpoint.
         max_steps: Stop after so many steps even if time is left.
         workers: Processes, each with one thread.
         separate: Train a simulator of its own beside the policy, instead of one trunk for both.
@@ -57,6 +58,7 @@ class Train:
     out: Path
     minutes: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     autoencoder_minutes: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    autoencoder: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     max_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     workers: int = 2
     separate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -91,7 +93,7 @@ class Train:
         check_held_out(dataset, recipe.embodiment.action_horizon)
         watch = _Watch(bars, self._evaluation(dataset, bars))
         callbacks = Callbacks(on_stage=bars.show, on_step=watch.on_step, on_checkpoint=watch.on_checkpoint)
-        folder = run(recipe, self.data, self.out, callbacks, self._provenance(dataset))
+        folder = run(recipe, self.data, self.out, callbacks, self._provenance(dataset), self.autoencoder)
         text = f"{self.candidates} plans at held-out windows"
         torch.set_num_threads(1)  # windows are scored one by one: threads would mostly wait for each other
         gate = choose_gate(

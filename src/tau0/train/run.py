@@ -17,26 +17,24 @@ from queue import Empty
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from tau0.actions import ActionCodec
-from tau0.checkpoint import Checkpoint, CheckpointConfig, SamplingConfig, build, save, save_files
+from tau0.checkpoint import Checkpoint, CheckpointConfig, SamplingConfig, build, recover_files, save
 from tau0.contract import Embodiment
 from tau0.data.episodes import Dataset
 from tau0.data.index import SamplingSpec
 from tau0.data.windows import WindowSpec
 from tau0.interrupts import interrupts_ignored
-from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
+from tau0.model.autoencoder import AutoencoderConfig
 from tau0.model.config import WorldModelConfig
 from tau0.model.text import CachedText, SentenceEncoder
-from tau0.model.weights import load_exactly
-from tau0.train.autoencoder import train_autoencoder
 from tau0.train.config import TrainConfig
 from tau0.train.latents import encode_dataset
 from tau0.train.loop import Networks, Place, Progress, train
 from tau0.train.metrics import MetricsWriter
-from tau0.train.parallel import join, leave, threads
+from tau0.train.parallel import join, leave
 from tau0.train.source import TrainingSource, fit_codec
+from tau0.train.stage_one import AutoencoderRecipe, load_autoencoder, ready_autoencoder
 from tau0.train.state import Average, saved_step
 
 CHECKPOINT_FOLDER, AUTOENCODER_FOLDER = "checkpoint", "autoencoder"
@@ -84,19 +82,40 @@ class _Job:
     provenance: dict[str, str]
 
 
-def run(recipe: Recipe, data: Path, out: Path, callbacks: Callbacks, provenance: dict[str, str] | None = None) -> Path:
+def run(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    callbacks: Callbacks,
+    provenance: dict[str, str] | None = None,
+    autoencoder_from: Path | None = None,
+) -> Path:
     """Trains, or goes on training, in the folder `out`. Returns the folder of the checkpoint.
 
+    Args:
+        recipe: What to train.
+        data: Folder of the dataset.
+        out: Folder of the run.
+        callbacks: Who watches.
+        provenance: What the checkpoint says about its making.
+        autoencoder_from: A folder with an autoencoder to use instead of training one.
+
     Raises:
+        CheckpointError: When the run's autoencoder was made otherwise, or the given one does not fit.
         ContractError: When the dataset does not fit the recipe's embodiment.
         TrainingFailedError: When a worker failed.
         KeyboardInterrupt: After everything was saved.
     """
     out.mkdir(parents=True, exist_ok=True)
+    recover_files(out / CHECKPOINT_FOLDER)
     dataset = Dataset.open(data)
     dataset.check_against(recipe.embodiment)
-    autoencoder = _autoencoder(recipe, dataset, out, callbacks)
     cameras = [camera.name for camera in recipe.embodiment.cameras]
+    stage_one = AutoencoderRecipe(config=recipe.autoencoder, training=recipe.train.autoencoder, cameras=cameras, seed=recipe.train.seed)
+    autoencoder = ready_autoencoder(
+        stage_one, dataset, out / AUTOENCODER_FOLDER, recipe.train.workers, autoencoder_from,
+        lambda fraction, loss: callbacks.on_stage("autoencoder", fraction, f"loss {loss:.4f}"),
+    )  # fmt: skip
     try:
         encode_dataset(
             dataset,
@@ -114,22 +133,6 @@ def run(recipe: Recipe, data: Path, out: Path, callbacks: Callbacks, provenance:
     )  # fmt: skip
     _run_workers(job, callbacks)
     return out / CHECKPOINT_FOLDER
-
-
-def _autoencoder(recipe: Recipe, dataset: Dataset, out: Path, callbacks: Callbacks) -> Autoencoder:
-    folder, name = out / AUTOENCODER_FOLDER, "autoencoder.safetensors"
-    if not folder.is_dir():
-        cameras = [camera.name for camera in recipe.embodiment.cameras]
-        with threads(recipe.train.workers):
-            model, report = train_autoencoder(
-                recipe.autoencoder, recipe.train.autoencoder, dataset, cameras, recipe.train.seed,
-                lambda fraction, loss: callbacks.on_stage("autoencoder", fraction, f"loss {loss:.4f}"),
-            )  # fmt: skip
-        texts = {"report.json": json.dumps(asdict(report), indent=1)}
-        save_files(folder, {name: model.state_dict()}, texts)
-    model = Autoencoder(recipe.autoencoder)
-    load_exactly(model, load_file(folder / name), str(folder / name))
-    return model.eval()
 
 
 def _run_workers(job: _Job, callbacks: Callbacks) -> None:
@@ -203,7 +206,7 @@ def _work(place: Place, job: _Job, rendezvous: Path, reports: Queue[Any], replie
 def _train(place: Place, job: _Job, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
     recipe, config = job.recipe, job.recipe.train
     dataset = Dataset.open(job.data)
-    autoencoder = _autoencoder(recipe, dataset, job.out, Callbacks())
+    autoencoder = load_autoencoder(recipe.autoencoder, job.out / AUTOENCODER_FOLDER)
     latents = encode_dataset(dataset, autoencoder, [c.name for c in recipe.embodiment.cameras], 1)
     window = WindowSpec(
         action_horizon=recipe.embodiment.action_horizon,
