@@ -14,6 +14,8 @@ THETA = 10000.0
 
 Rotation = Tensor
 KeysValues = tuple[Tensor, Tensor]
+Context = KeysValues | Tensor
+"""What cross-attention attends to: keys and values, or the tokens to make them from."""
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tau0.model.attention import CrossAttention, KeysValues, Linear, Rotation, SelfAttention
+from tau0.model.attention import Context, CrossAttention, Linear, Rotation, SelfAttention
 
 INIT_STD = 0.02
 
@@ -65,14 +65,18 @@ class Block(nn.Module):
         x: Float[Tensor, "b s d"],
         e0: Float[Tensor, "b f 6 d"],
         rotation: Rotation,
-        context: KeysValues,
+        context: Context,
         key_mask: Bool[Tensor, "b s"] | None = None,
         context_mask: Bool[Tensor, "b sk"] | None = None,
     ) -> Float[Tensor, "b s d"]:
-        """The block's output; `context` from `cross_attn.keys_values`."""
+        """The block's output. Keys and values that many calls share come from `cross_attn.keys_values`; tokens are projected here.
+
+        Training gives tokens: what a sharded or checkpointed block needs of its weights happens inside its own call.
+        """
+        keys_values = self.cross_attn.keys_values(context) if isinstance(context, Tensor) else context
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation + e0.float()).unbind(-2)
         x = x + gated(self.self_attn(modulate(self.norm1(x), shift1, scale1), rotation, key_mask), gate1)
-        x = x + self.cross_attn(self.cross_norm(x), context, context_mask)
+        x = x + self.cross_attn(self.cross_norm(x), keys_values, context_mask)
         return x + gated(self.ffn(modulate(self.norm2(x), shift2, scale2)), gate2)
 
 

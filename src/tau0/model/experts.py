@@ -7,7 +7,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tau0.model.attention import KeysValues, Linear, rotary_1d, rotate
+from tau0.model.attention import Context, KeysValues, Linear, rotary_1d, rotate
 from tau0.model.blocks import Block, Head, TimeEmbedding
 from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig
 
@@ -36,11 +36,14 @@ class Expert(nn.Module):
         self,
         tokens: Float[Tensor, "br n dim"],
         timestep: Float[Tensor, " br"],
-        keys_values: tuple[KeysValues, ...],
+        contexts: tuple[Context, ...],
         state: Float[Tensor, "br dim"] | None = None,
         context_mask: Bool[Tensor, "b s"] | None = None,
     ) -> Float[Tensor, "br n dim"]:
-        """Velocity of every token. With a state, it is one more token at timestep 0, whose output is dropped."""
+        """Velocity of every token, given the keys and values of every layer, or the hidden states of the trunk to make them from.
+
+        With a state, it is one more token at timestep 0, whose output is dropped.
+        """
         length = tokens.shape[1]
         levels = repeat(timestep, "b -> b n", n=1)
         if state is not None:
@@ -49,7 +52,7 @@ class Expert(nn.Module):
         e, e0 = (self._spread(t, tokens.shape[1]) for t in self.time(levels))
         x = self.proj_in(tokens).float()
         rotation = rotary_1d(tokens.shape[1], self.config.width // self.config.num_heads, x.device)
-        for block, context in zip(self.blocks, keys_values, strict=True):
+        for block, context in zip(self.blocks, contexts, strict=True):
             x = block(x, e0, rotation, context, context_mask=context_mask)
         return self.head(x, e)[:, -length:]
 

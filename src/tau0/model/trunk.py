@@ -60,7 +60,7 @@ class Trunk(nn.Module):
         context = self.text_embedding(pad(text, (0, 0, 0, self.config.text_length - text.shape[1])))
         hidden = []
         for block in self.blocks:
-            x = block(x, e0, rotation, block.cross_attn.keys_values(context), key_mask)  # pyright: ignore
+            x = block(x, e0, rotation, context, key_mask)
             hidden.append(x)
         velocity = rearrange(
             self.head(x, e_head), "b (f h w) (pf ph pw z) -> b z (f pf) (h ph) (w pw)",

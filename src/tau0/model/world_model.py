@@ -7,7 +7,7 @@ from typing import TypeVar
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tau0.model.attention import KeysValues
+from tau0.model.attention import Context, KeysValues
 from tau0.model.blocks import initialise
 from tau0.model.config import WorldModelConfig
 from tau0.model.experts import ActionConditioning, Expert
@@ -49,13 +49,16 @@ class WorldModel(nn.Module):
 
     def denoise_actions(
         self,
-        context: tuple[KeysValues, ...],
+        context: tuple[Context, ...],
         noisy_actions: Float[Tensor, "br ha da"],
         timestep: Float[Tensor, " br"],
         state: Float[Tensor, "br ds"],
         token_mask: Bool[Tensor, "b s"] | None = None,
     ) -> Float[Tensor, "br ha da"]:
-        """Velocity of the actions. With `r` times as many chunks as contexts, r consecutive chunks share one."""
+        """Velocity of the actions, given `action_context`, or the hidden states themselves where they are used once.
+
+        With `r` times as many chunks as contexts, r consecutive chunks share one.
+        """
         return self._part(self.action_expert, "action expert")(noisy_actions, timestep, context, state, token_mask)
 
     def denoise_future(
@@ -87,9 +90,9 @@ class WorldModel(nn.Module):
             )
         features = self.trunk(latents, video_timestep, text, conditioning(actions, num_clean), column_mask)
         progress_expert = self._part(self.progress_expert, "progress expert")
-        context = progress_expert.keys_values(features.hidden if progress_shapes_trunk else tuple(h.detach() for h in features.hidden))
+        hidden = features.hidden if progress_shapes_trunk else tuple(h.detach() for h in features.hidden)
         mask = None if column_mask is None else self.trunk.token_mask(column_mask, self.grid(latents))
-        progress = progress_expert(noisy_progress.unsqueeze(-1), progress_timestep, context, context_mask=mask)
+        progress = progress_expert(noisy_progress.unsqueeze(-1), progress_timestep, hidden, context_mask=mask)
         return features, progress.squeeze(-1)
 
     def grid(self, latents: Float[Tensor, "b z f h vw"]) -> tuple[int, int, int]:
