@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tau0.geometry import absolute_pose, matrix_to_rotation_6d, relative_pose, rotation_6d_to_matrix
@@ -45,6 +45,11 @@ class Normaliser:
             worst = float(x.reshape(-1)[z.abs().nan_to_num(torch.inf).argmax()])
             raise ActionError(f"the value {worst:g} is not finite or more than {REJECT_ABOVE:g} deviations from its mean")
         return z
+
+    def accepts(self, x: Float[Tensor, "*n d"]) -> Bool[Tensor, "*n"]:
+        """Which vectors `normalise` takes."""
+        z = (x - x.new_tensor(self.mean)) / (x.new_tensor(self.std) + EPSILON)
+        return (z.abs() <= REJECT_ABOVE).all(dim=-1)
 
     def denormalise(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """z-scores to robot units."""
@@ -122,6 +127,10 @@ class ActionCodec:
     def encode(self, actions: Float[Tensor, "*n ha da"], state: Float[Tensor, "*n ds"]) -> Float[Tensor, "*n ha da"]:
         """Normalised chunk, measured from `reference`."""
         return self.action.normalise(self.measure(actions, state))
+
+    def accepts(self, actions: Float[Tensor, "*n ha da"], state: Float[Tensor, "*n ds"]) -> Bool[Tensor, "*n"]:
+        """Which chunks `encode` takes: no number more than 100 deviations from its mean."""
+        return self.action.accepts(self.measure(actions, state)).all(dim=-1)
 
     def decode(self, z: Float[Tensor, "*n ha da"], state: Float[Tensor, "*n ds"]) -> Float[Tensor, "*n ha da"]:
         """Inverse of `encode`: a chunk in robot units."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tau0.data.catalogue import KINDS
 from tau0.data.index import Stream
+from tau0.data.windows import Rows
 from tau0.tensors import Batch
 from tau0.train.config import TrainConfig
 from tau0.train.source import TrainingSource
@@ -43,15 +46,38 @@ def fake_batch(size: int, seed: int = 0) -> Batch:
 
 
 class FakeSource:
-    """Fresh samples every step, or the same ones for ever."""
+    """Fresh samples every step, or the same ones for ever.
+
+    Attributes:
+        rejected: See `TrainingSource`.
+        poisoned: (stream, step, sample) of numbers that are not finite.
+    """
 
     def __init__(self, config: TrainConfig, *, is_constant: bool = False) -> None:
+        self.rejected: dict[str, int] = {}
+        self.poisoned: set[tuple[Stream, int, int]] = set()
         self._sizes: dict[Stream, int] = {"policy": config.policy_batch, "simulator": config.simulator_batch}
         self._is_constant = is_constant
 
     def batch(self, stream: Stream, step: int, part: slice = slice(None)) -> Batch:
         """See `TrainingSource.batch`."""
-        return fake_batch(self._sizes[stream], 0 if self._is_constant else 2 * step + (stream == "policy"))[part]
+        batch = fake_batch(self._sizes[stream], 0 if self._is_constant else 2 * step + (stream == "policy"))
+        for poisoned, at, sample in self.poisoned:
+            if (poisoned, at) == (stream, step):
+                batch.latents[sample] = torch.nan
+        return batch[part]
+
+    def rows(self, stream: Stream, step: int, part: slice = slice(None)) -> Rows:
+        """Numbers 1000 step, 1000 step + 1, .."""
+        return (1000 * step + np.arange(self._sizes[stream]))[part]
+
+    def kinds(self, rows: Rows) -> Rows:
+        """In turn."""
+        return rows % len(KINDS)
+
+    def describe(self, rows: Rows) -> list[str]:
+        """By number."""
+        return [f"number {row}" for row in rows]
 
 
 def fake_source(config: TrainConfig, *, is_constant: bool = False) -> TrainingSource:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tau0.data.catalogue import KINDS, EpisodeInfo
 from tau0.data.info import DatasetError
@@ -56,16 +57,24 @@ class WindowIndex:
     are shuffled together, frame by frame: what different actions make of the same state appears in the same batch.
     """
 
-    def __init__(self, episodes: Sequence[EpisodeInfo], window: WindowSpec, spec: SamplingSpec) -> None:
+    def __init__(
+        self, episodes: Sequence[EpisodeInfo], window: WindowSpec, spec: SamplingSpec, keep: NDArray[np.bool_] | None = None
+    ) -> None:
         """Indexes the samples of `episodes`, all of a dataset's or a split of them.
+
+        Args:
+            episodes: Of the dataset.
+            window: The shape of a sample.
+            spec: What the two streams consist of.
+            keep: By global row, which samples may be used; all by default.
 
         Raises:
             DatasetError: When a stream with a batch size > 0 has no sample.
         """
         self.spec = spec
         self._streams = {
-            "policy": _shared(spec.policy_batch, _policy_pools(episodes), spec.policy, (spec.seed, 0)),
-            "simulator": _shared(spec.simulator_batch, _simulator_pools(episodes, window), spec.simulator, (spec.seed, 1)),
+            "policy": _shared(spec.policy_batch, _kept(_policy_pools(episodes), keep), spec.policy, (spec.seed, 0)),
+            "simulator": _shared(spec.simulator_batch, _kept(_simulator_pools(episodes, window), keep), spec.simulator, (spec.seed, 1)),
         }
         for name, pools in self._streams.items():
             if not pools and getattr(spec, f"{name}_batch") > 0:
@@ -116,6 +125,10 @@ def _simulator_pools(episodes: Sequence[EpisodeInfo], window: WindowSpec) -> dic
     """Rows and units by kind: every frame with all its future frames. One that is missing would be seen, whatever the loss leaves out."""
     ahead = window.frame_stride * window.num_future
     return {kind: _pooled([e for e in episodes if e.kind == kind], ahead, together=kind == "branch") for kind in KINDS}
+
+
+def _kept(pools: dict[str, tuple[Rows, Rows]], keep: NDArray[np.bool_] | None) -> dict[str, tuple[Rows, Rows]]:
+    return pools if keep is None else {kind: (rows[keep[rows]], units[keep[rows]]) for kind, (rows, units) in pools.items()}
 
 
 def _pooled(episodes: Sequence[EpisodeInfo], ahead: int, *, together: bool) -> tuple[Rows, Rows]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class TrainConfig:
         warmup_steps: Steps of linear warm-up.
         weight_decay: Of matrices.
         gradient_clip: Largest norm.
+        on_non_finite: Whether a step whose loss or gradient is not a number stops the run or is left out. Either way the batch is named.
         ema_decay: Of the weights that are evaluated and shipped.
         checkpoint_minutes: Between two resumable checkpoints.
         evaluate_minutes: Between two closed-loop evaluations, 0 for none before the end.
@@ -82,6 +84,7 @@ class TrainConfig:
     warmup_steps: int = 100
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
+    on_non_finite: Literal["stop", "skip"] = "stop"
     ema_decay: float = 0.998
     checkpoint_minutes: float = 3.0
     evaluate_minutes: float = 0.0

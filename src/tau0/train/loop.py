@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tau0.checkpoint import SamplingConfig
 from tau0.data.index import Stream
 from tau0.model.world_model import WorldModel
+from tau0.tensors import Batch
 from tau0.train.config import TrainConfig
-from tau0.train.objective import drop_captions, policy_losses, simulator_losses
+from tau0.train.finite import FiniteGuard, NonFiniteLossError
+from tau0.train.meter import Meter
+from tau0.train.objective import SampleErrors, drop_captions, stream_errors, weighted_sum
 from tau0.train.parallel import average_gradients, has_fast_bfloat16, share_of
 from tau0.train.source import TrainingSource
 from tau0.train.state import Average, Position, load_state, save_state
+from tau0.train.tally import Tally
 
+__all__ = ["Listener", "Networks", "NonFiniteLossError", "Place", "Progress", "train"]
 
-class NonFiniteLossError(ArithmeticError):
-    """A loss or a gradient that is not a number; the message names the step and the terms."""
+REJECTED_NAME = "rejected.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What is reported after a step: averages over workers."""
+    """What is reported after a step, over all processes.
+
+    Attributes:
+        step: Steps taken.
+        fraction: Share of the run done.
+        seconds: Training time spent.
+        losses: By term.
+        by_source: By term and kind of episode, "action/demonstration".
+        gradient_norm: Before clipping.
+        learning_rate: Of this step.
+        rates: Samples and tokens a second, waiting for data, memory, utilisation; see `Meter`.
+        skipped: Steps left out so far because their numbers were not finite.
+    """
 
     step: int
     fraction: float
     seconds: float
     losses: dict[str, float] = field(default_factory=dict)
+    by_source: dict[str, float] = field(default_factory=dict)
     gradient_norm: float = 0.0
     learning_rate: float = 0.0
+    rates: dict[str, float] = field(default_factory=dict)
+    skipped: int = 0
 
 
 class Listener(Protocol):
@@ -62,6 +83,16 @@ class Networks(nn.Module):
         """Who simulates: the policy's own model, or the second one."""
         return self.model if self.own_simulator is None else self.own_simulator
 
+    def forward(
+        self, stream: Stream, batch: Batch, config: TrainConfig, sampling: SamplingConfig, generator: torch.Generator
+    ) -> dict[str, SampleErrors]:
+        """Errors of a batch of the stream, by term."""
+        return stream_errors(stream, self.by_stream()[stream], batch, config, sampling, generator)
+
+    def by_stream(self) -> dict[Stream, WorldModel]:
+        """Which model learns from which stream."""
+        return {"policy": self.model, "simulator": self.simulator}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -87,32 +118,38 @@ def train(
         The averaged weights.
 
     Raises:
-        NonFiniteLossError: When a loss or a gradient is not finite; the last saved state stays.
+        NonFiniteLossError: When a loss or a gradient is not finite, and the config does not say to skip; the last saved state stays.
     """
     optimiser = make_optimiser(networks, config)
     average = Average(networks, config.ema_decay)
     at = load_state(folder, networks, average, optimiser, recipe) or Position(step=0, seconds=0.0, recipe=recipe)
-    step, seconds, fraction = at.step, at.seconds, _fraction(config, at.step, at.seconds)
-    if place.rank == 0 and fraction >= 1.0:
-        listener.on_checkpoint(networks, average, Progress(step=step, fraction=fraction, seconds=seconds))
+    step, seconds, fraction = at.step, at.seconds, fraction_done(config, at.step, at.seconds)
+    if place.rank == 0:
+        record_rejections(folder, source.rejected)
+        if fraction >= 1.0:
+            listener.on_checkpoint(networks, average, Progress(step=step, fraction=fraction, seconds=seconds))
     saved_at = seconds
+    guard, meter = FiniteGuard(config, folder), Meter(networks.by_stream(), config, sampling, torch.device("cpu"), place.world)
     parameters = [p for p in networks.parameters() if p.requires_grad]
     networks.train()
     mark = time.monotonic()
     while fraction < 1.0:
-        rate = _set_rate(optimiser, config, step, fraction)
-        losses = accumulate_gradients(networks, source, config, sampling, step, place)
+        rate = set_rate(optimiser, config, step, fraction)
+        tally = accumulate_gradients(networks, source, config, sampling, step, place, meter)
         now = time.monotonic()
-        seconds, mark = seconds + now - mark, now
-        numbers = average_gradients(parameters, [*map(float, losses.values()), seconds])
-        terms, seconds = dict(zip(losses, numbers, strict=False)), numbers[-1]
+        seconds, mark, taken = seconds + now - mark, now, now - mark
+        *numbers, seconds = average_gradients(parameters, [*tally.numbers(), seconds])
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip))
-        _check_finite(step, {**terms, "gradient norm": norm})
-        optimiser.step()
+        terms = tally.losses(numbers)
+        if guard.passes(step, {**terms, "gradient norm": norm}, tally.culprits):
+            optimiser.step()
+            average.update(networks, step)
         optimiser.zero_grad(set_to_none=True)
-        average.update(networks, step)
-        step, fraction = step + 1, _fraction(config, step + 1, seconds)
-        progress = Progress(step=step, fraction=fraction, seconds=seconds, losses=terms, gradient_norm=norm, learning_rate=rate)
+        step, fraction = step + 1, fraction_done(config, step + 1, seconds)
+        progress = Progress(
+            step=step, fraction=fraction, seconds=seconds, losses=terms, by_source=tally.by_source(numbers), gradient_norm=norm,
+            learning_rate=rate, rates=meter.rates(taken), skipped=guard.skipped,
+        )  # fmt: skip
         is_stopping = _report(place, listener, progress)
         if is_stopping or fraction >= 1.0 or seconds - saved_at > 60 * config.checkpoint_minutes:
             if place.rank == 0:
@@ -125,9 +162,10 @@ def train(
     return average
 
 
-def _check_finite(step: int, numbers: dict[str, float]) -> None:
-    if not all(map(math.isfinite, numbers.values())):
-        raise NonFiniteLossError(f"step {step}: {numbers} are not finite; the state of the last checkpoint is intact")
+def record_rejections(folder: Path, rejected: Mapping[str, int]) -> None:
+    """Writes down how many samples were left out and why, where there are any."""
+    if rejected:
+        (folder / REJECTED_NAME).write_text(json.dumps(dict(rejected), indent=1) + "\n")
 
 
 def _report(place: Place, listener: Listener, progress: Progress) -> bool:
@@ -139,26 +177,28 @@ def _report(place: Place, listener: Listener, progress: Progress) -> bool:
 
 
 def accumulate_gradients(
-    networks: Networks, source: TrainingSource, config: TrainConfig, sampling: SamplingConfig, step: int, place: Place
-) -> dict[str, Tensor]:
-    """Both objectives on this worker's share of the batch; gradients add up in the parameters. Returns the unweighted terms."""
+    networks: Networks, source: TrainingSource, config: TrainConfig, sampling: SamplingConfig, step: int, place: Place, meter: Meter
+) -> Tally:
+    """Both objectives on this worker's share of the batch; gradients add up in the parameters. Returns the unweighted errors."""
     generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 256 + place.rank)
-    sizes: dict[Stream, int] = {"policy": config.policy_batch, "simulator": config.simulator_batch}
-    terms: dict[str, Tensor] = {}
+    tally = Tally(source)
     with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16("cpu")):
-        for stream, size in sizes.items():
-            if size == 0:
-                continue
-            batch = source.batch(stream, step, share_of(size, place.rank, place.world))
+        for stream, size in batch_sizes(config).items():
+            part = share_of(size, place.rank, place.world)
+            with meter.waiting():
+                batch = source.batch(stream, step, part)
             batch = drop_captions(batch, config.caption_dropout, generator)
-            if stream == "policy":
-                losses = policy_losses(networks.model, batch, config, sampling, generator)
-            else:
-                losses = simulator_losses(networks.simulator, batch, config, sampling, generator)
-            total = torch.stack([getattr(config.loss, name) * loss for name, loss in losses.items()]).sum()
-            total.backward()
-            terms |= {name: loss.detach() for name, loss in losses.items()}
-    return terms
+            errors = networks(stream, batch, config, sampling, generator)
+            weighted_sum(errors, config).backward()
+            tally.add(stream, source.rows(stream, step, part), errors)
+            meter.saw(stream, batch, size)
+    return tally
+
+
+def batch_sizes(config: TrainConfig) -> dict[Stream, int]:
+    """Samples a step of every stream that is trained on."""
+    sizes: dict[Stream, int] = {"policy": config.policy_batch, "simulator": config.simulator_batch}
+    return {stream: size for stream, size in sizes.items() if size}
 
 
 def make_optimiser(networks: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -169,13 +209,13 @@ def make_optimiser(networks: nn.Module, config: TrainConfig) -> torch.optim.Opti
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
 
 
-def _fraction(config: TrainConfig, step: int, seconds: float) -> float:
+def fraction_done(config: TrainConfig, step: int, seconds: float) -> float:
     """How much of the run is done, in time or in steps, whichever is further."""
     by_steps = 0.0 if config.max_steps is None else step / config.max_steps
     return max(by_steps, seconds / (60 * config.minutes))
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, config: TrainConfig, step: int, fraction: float) -> float:
+def set_rate(optimiser: torch.optim.Optimizer, config: TrainConfig, step: int, fraction: float) -> float:
     """Linear warm-up, then half a cosine down to 2% of the peak."""
     rate = (
         config.learning_rate

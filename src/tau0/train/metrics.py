@@ -1,10 +1,12 @@
-"""Metrics of a run: one JSON line a step, and TensorBoard where it is installed."""
+"""Metrics of a run: one JSON line a step, TensorBoard where it is installed, Weights & Biases where it is asked for."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -12,13 +14,32 @@ from typing import Any, Self
 
 from tau0.train.loop import Progress
 
-TENSORBOARD_EVERY = 10
+BOARD_EVERY = 10
+
+
+def scalars(progress: Progress) -> dict[str, float]:
+    """What is drawn of a step, by name; numbers that are not finite are left out."""
+    named = {f"loss/{name}": value for name, value in progress.losses.items()}
+    named |= {f"loss_by_source/{name}": value for name, value in progress.by_source.items()}
+    named |= {f"rate/{name}": value for name, value in progress.rates.items()}
+    named |= {"gradient_norm": progress.gradient_norm, "learning_rate": progress.learning_rate, "skipped": float(progress.skipped)}
+    return {name: value for name, value in named.items() if math.isfinite(value)}
 
 
 class MetricsWriter:
     """Appends to `metrics.jsonl` and to `tensorboard/` in the run's folder. Lines after the step that the run goes on from are dropped."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, wandb_project: str | None = None) -> None:
+        """Opens the files.
+
+        Args:
+            folder: Of the run.
+            step: That it goes on from.
+            wandb_project: Where Weights & Biases shall show it too; None for not at all.
+
+        Raises:
+            ModuleNotFoundError: When Weights & Biases is asked for and not installed.
+        """
         path = folder / "metrics.jsonl"
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         path.write_text("".join(lines[:step]))
@@ -26,16 +47,23 @@ class MetricsWriter:
         self._board: Any = None
         if importlib.util.find_spec("tensorboard") is not None:
             self._board = importlib.import_module("torch.utils.tensorboard").SummaryWriter(str(folder / "tensorboard"))
+        self._run: Any = None
+        if wandb_project is not None:
+            wandb = importlib.import_module("wandb")
+            self._run = wandb.init(project=wandb_project, id=folder.absolute().name, dir=str(folder), resume="allow")
 
     def write(self, progress: Progress) -> None:
         """One step."""
-        self._file.write(json.dumps(asdict(progress)) + "\n")
+        self._file.write(json.dumps(_finite(asdict(progress))) + "\n")
         self._file.flush()
-        if self._board is not None and progress.step % TENSORBOARD_EVERY == 0:
-            for name, value in progress.losses.items():
-                self._board.add_scalar(f"loss/{name}", value, progress.step)
-            self._board.add_scalar("gradient_norm", progress.gradient_norm, progress.step)
-            self._board.add_scalar("learning_rate", progress.learning_rate, progress.step)
+        if progress.step % BOARD_EVERY:
+            return
+        named = scalars(progress)
+        if self._board is not None:
+            for name, value in named.items():
+                self._board.add_scalar(name, value, progress.step)
+        if self._run is not None:
+            self._run.log(named, step=progress.step)
 
     def __enter__(self) -> Self:
         return self
@@ -44,3 +72,13 @@ class MetricsWriter:
         self._file.close()
         if self._board is not None:
             self._board.close()
+        if self._run is not None:
+            self._run.finish()
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with null for what JSON has no number for."""
+    return {
+        name: _finite(value) if isinstance(value, Mapping) else None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }

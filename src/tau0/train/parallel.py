@@ -1,4 +1,4 @@
-"""Data-parallel training over processes of one machine: one flat all-reduce a step."""
+"""Processes that train together: one flat all-reduce a step, and one answer to whether all is well."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 LONGEST_WAIT = timedelta(days=1)
 """How long a process waits for its peers: rank 0 may be busy with an evaluation in closed loop."""
@@ -44,7 +45,8 @@ def average_gradients(parameters: Sequence[nn.Parameter], numbers: Sequence[floa
     if not dist.is_initialized():
         return list(numbers)
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = torch.cat([g.reshape(-1) for g in grads] + [torch.tensor(list(numbers), dtype=torch.float32)])
+    device = grads[0].device if grads else torch.device("cpu")
+    flat = torch.cat([g.reshape(-1) for g in grads] + [torch.tensor(list(numbers), dtype=torch.float32, device=device)])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
     offset = 0
@@ -52,6 +54,22 @@ def average_gradients(parameters: Sequence[nn.Parameter], numbers: Sequence[floa
         parameter.grad = flat[offset : offset + grad.numel()].view_as(grad)
         offset += grad.numel()
     return flat[offset:].tolist()
+
+
+def agree(error: Exception | None) -> None:
+    """Raises on every process what any of them met, the lowest rank's where there are several; else waits until all are here."""
+    met = [error]
+    if dist.is_initialized():
+        met = [None] * dist.get_world_size()
+        dist.all_gather_object(met, error)
+    for other in met:
+        if other is not None:
+            raise other
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds: all of it unless it is sharded. Writing to it writes to the tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def share_of(batch: int, rank: int, world: int) -> slice:

@@ -10,6 +10,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 
 from tau0.actions import ActionCodec, Normaliser
+from tau0.data.catalogue import KINDS
 from tau0.data.episodes import Dataset
 from tau0.data.index import SamplingSpec, Stream, WindowIndex
 from tau0.data.schema import ACTION, EXPERT_ACTION, PROGRESS, STATE, TASK_INDEX
@@ -18,6 +19,7 @@ from tau0.data.statistics import RunningStatistics
 from tau0.data.windows import Rows, Windows, WindowSpec
 from tau0.model.text import TextEncoder
 from tau0.tensors import Batch
+from tau0.train.rejection import reject_outliers
 
 
 def fit_codec(dataset: Dataset) -> ActionCodec:
@@ -33,7 +35,13 @@ def fit_codec(dataset: Dataset) -> ActionCodec:
 
 
 class TrainingSource:
-    """The samples of one split, as batches that are a pure function of (seed, step)."""
+    """The samples of one split, as batches that are a pure function of (seed, step).
+
+    Attributes:
+        windows: Resolves samples of the whole dataset.
+        index: Which samples a step sees; none whose numbers the codec refuses.
+        rejected: How many samples of the split were left out, by reason.
+    """
 
     def __init__(
         self,
@@ -47,20 +55,35 @@ class TrainingSource:
     ) -> None:
         columns = dataset.columns([STATE, ACTION, EXPERT_ACTION, PROGRESS, TASK_INDEX])
         self.windows = Windows(dataset.episodes, window)
-        self.index = WindowIndex(split_episodes(dataset.episodes)[split], window, sampling)
         self.latents = list(latents.values())
         self.codec = codec
         self.state, self.executed, self.expert = (
             torch.from_numpy(columns[name].astype(np.float32)) for name in (STATE, ACTION, EXPERT_ACTION)
         )
         self.progress = torch.from_numpy(columns[PROGRESS].astype(np.float32)).reshape(-1)
+        episodes = split_episodes(dataset.episodes)[split]
+        keep, self.rejected = reject_outliers(codec, self.windows, episodes, self.state, {"action": self.executed, "advice": self.expert})
+        self.index = WindowIndex(episodes, window, sampling, keep)
         indices = sorted(dataset.tasks)
         self.text = text.encode([dataset.tasks[i] for i in indices])
         self.text_of_row = torch.from_numpy(np.searchsorted(indices, columns[TASK_INDEX].astype(np.int64)))
 
     def batch(self, stream: Stream, step: int, part: slice = slice(None)) -> Batch:
         """The samples of a stream at training step `step`; `part` selects a worker's share."""
-        return self.gather(self.index.rows(stream, step)[part])
+        return self.gather(self.rows(stream, step, part))
+
+    def rows(self, stream: Stream, step: int, part: slice = slice(None)) -> Rows:
+        """Global rows of the current frames of that batch's samples, shape (b,)."""
+        return self.index.rows(stream, step)[part]
+
+    def kinds(self, rows: Rows) -> NDArray[np.int64]:
+        """The kind of episode that each sample comes from, as its place in `KINDS`, shape (b,)."""
+        return np.array([KINDS.index(self.windows.episodes[i].kind) for i in self.windows.episode_of(rows)], np.int64)
+
+    def describe(self, rows: Rows) -> list[str]:
+        """Each sample by the numbers under which a person finds it in the dataset."""
+        episodes = [self.windows.episodes[i] for i in self.windows.episode_of(rows)]
+        return [f"{row} (episode {e.index}, frame {row - e.start})" for row, e in zip(rows.tolist(), episodes, strict=True)]
 
     def gather(self, rows: Rows) -> Batch:
         """The samples whose current frames are the global `rows`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tau0.checkpoint import CheckpointError, recover_files, save_files
 from tau0.model.weights import load_exactly
+from tau0.train.parallel import local
 
 STATE_FOLDER = "state"
 _WEIGHTS, _AVERAGE, _OPTIMISER, _POSITION = "weights.safetensors", "average.safetensors", "optimiser.safetensors", "position.json"
@@ -34,17 +35,22 @@ class Position:
 
 
 class Average:
-    """Exponential moving average of a model's parameters, quicker at first."""
+    """Exponential moving average of the parameters that are trained, quicker at first; sharded where they are."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.tensors = {name: p.detach().clone() for name, p in model.state_dict().items()}
+        self.tensors = {name: p.detach().clone() for name, p in _trained(model)}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Moves toward the model's parameters."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.tensors.values()), list(model.state_dict().values()), 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        here, there = [local(t) for t in self.tensors.values()], [local(p.detach()) for _, p in _trained(model)]
+        torch._foreach_lerp_(here, there, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 
 
 def save_state(folder: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer, position: Position) -> None:

@@ -1,0 +1,81 @@
+"""The processes that torchrun started, and the mesh that they form: the same code on CPUs (gloo) and on GPUs (nccl)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from tau0.train.parallel import LONGEST_WAIT
+
+SHARD, REPLICATE = "shard", "replicate"
+
+
+class LaunchError(ValueError):
+    """Processes that cannot train together as asked; the message says what would."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """This process among those that torchrun started.
+
+    Attributes:
+        rank: Of this process, from 0.
+        world: How many there are.
+        local_rank: Among those of this machine: the number of its GPU.
+    """
+
+    rank: int
+    world: int
+    local_rank: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Launch | None:
+        """What torchrun says; None where this process was started in another way."""
+        if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
+            return None
+        rank = int(environment["RANK"])
+        return cls(rank=rank, world=int(environment["WORLD_SIZE"]), local_rank=int(environment.get("LOCAL_RANK", rank)))
+
+
+def mesh_shape(world: int, shard_over: int | None) -> dict[str, int]:
+    """Sizes of the mesh by name: copies of the model, where there are several, and the processes that share one.
+
+    Raises:
+        LaunchError: When `shard_over` does not divide the number of processes.
+    """
+    size = world if shard_over is None else shard_over
+    if size < 1 or world % size:
+        choices = [n for n in range(1, world + 1) if world % n == 0]
+        raise LaunchError(f"{world} processes cannot be shared out by {size} a copy of the model: choose one of {choices}")
+    return {SHARD: size} if size == world else {REPLICATE: world // size, SHARD: size}
+
+
+@contextmanager
+def joined(launch: Launch, shard_over: int | None = None) -> Iterator[DeviceMesh]:
+    """The mesh of all processes, on GPUs where there are some; the group is left at the end.
+
+    Numbers and checkpoints' plans travel by gloo also where gradients travel by nccl.
+    """
+    shape = mesh_shape(launch.world, shard_over)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.cuda.set_device(launch.local_rank)
+    else:
+        torch.set_num_threads(1)
+    backends = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backends, rank=launch.rank, world_size=launch.world, timeout=LONGEST_WAIT)
+    try:
+        yield init_device_mesh(device, tuple(shape.values()), mesh_dim_names=tuple(shape))
+    finally:
+        dist.destroy_process_group()
+
+
+def mesh_device(mesh: DeviceMesh) -> torch.device:
+    """The device of this process."""
+    return torch.device(mesh.device_type, torch.cuda.current_device()) if mesh.device_type == "cuda" else torch.device("cpu")

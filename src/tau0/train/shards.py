@@ -1,0 +1,157 @@
+"""The resumable state of a run on many processes: every process writes its part, any number of processes reads it.
+
+One folder a checkpoint, `shards/step-00000123`: written under another name, synced, and renamed when it is whole. The last good one is not
+touched until then. The files are `torch.distributed.checkpoint`'s own (with a pickled index: open none that you were sent); what leaves a
+run is exported as safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from tau0.checkpoint import CheckpointError
+from tau0.train.parallel import agree
+from tau0.train.state import Average, Position
+
+SHARDS_FOLDER, POSITION = "shards", "position.json"
+_STEP, _DRAFT = "step-", ".draft-"
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def latest_shards(folder: Path) -> Path | None:
+    """The newest whole checkpoint of the run in `folder`."""
+    return max(folder.joinpath(SHARDS_FOLDER).glob(f"{_STEP}*"), default=None)
+
+
+def start_moments(optimiser: torch.optim.Optimizer) -> None:
+    """Gives AdamW its moments before the first step, so that a saved state has somewhere to go."""
+    for group in optimiser.param_groups:
+        for p in group["params"]:
+            moments = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+            optimiser.state[p] = {"step": torch.zeros((), device=p.device), **moments}
+
+
+def save_shards(folder: Path, networks: nn.Module, average: Average, optimiser: torch.optim.Optimizer, position: Position) -> Path:
+    """Writes the state of all processes, together, and then removes older ones. Returns its folder.
+
+    Raises:
+        OSError: On every process, when any could not write; the last whole checkpoint stays, nothing else is left behind.
+    """
+    name = f"{position.step:08d}"
+    final, draft = folder / SHARDS_FOLDER / f"{_STEP}{name}", folder / SHARDS_FOLDER / f"{_DRAFT}{name}"
+    try:
+        _alone(lambda: _start_draft(draft))
+        _write_parts(_tensors(networks, average, optimiser), draft)
+        _alone(lambda: _finish(draft, final, position))
+    except Exception:
+        if _rank() == 0:
+            shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return final
+
+
+def load_shards(folder: Path, networks: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: str) -> Position | None:
+    """Restores the newest state, whatever the number of processes that wrote it; None when there is nothing.
+
+    Raises:
+        CheckpointError: When the state belongs to another recipe, or cannot be read.
+    """
+    source = latest_shards(folder)
+    if source is None:
+        return None
+    position = Position(**json.loads((source / POSITION).read_text()))
+    if position.recipe != recipe:
+        raise CheckpointError(
+            f"{folder} holds a run of another recipe ({position.recipe}, this one is {recipe}): continue with the same preset, data and "
+            "settings, or choose another output folder"
+        )
+    try:
+        load(_tensors(networks, average, optimiser), storage_reader=FileSystemReader(source))
+    except CheckpointException as error:
+        cause = next(iter(error.failures.values()))[0]
+        raise CheckpointError(f"{source} cannot be read: {cause}") from None
+    return position
+
+
+def _tensors(networks: nn.Module, average: Average, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Everything that changes in training, by name: the very tensors, which loading fills."""
+    trained = {name: p for name, p in networks.named_parameters() if p.requires_grad}
+    tensors: dict[str, Tensor] = {f"weights.{name}": p.detach() for name, p in trained.items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in average.tensors.items()}
+    for moment in MOMENTS:
+        tensors |= {f"{moment}.{name}": optimiser.state[p][moment] for name, p in trained.items()}
+    return tensors
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _alone(work: Callable[[], None]) -> None:
+    """Work of the first process, for which all wait; its error is everybody's."""
+    error = None
+    if _rank() == 0:
+        try:
+            work()
+        except OSError as caught:
+            error = caught
+    agree(error)
+
+
+def _start_draft(draft: Path) -> None:
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    for old in draft.parent.glob(f"{_DRAFT}*"):
+        shutil.rmtree(old)
+    draft.mkdir()
+
+
+def _write_parts(tensors: dict[str, Tensor], draft: Path) -> None:
+    """Every process its own file, synced."""
+    try:
+        save(tensors, storage_writer=FileSystemWriter(draft))
+    except CheckpointException as error:
+        raise _refusal(error, draft) from None
+
+
+def _refusal(error: CheckpointException, draft: Path) -> Exception:
+    """What the operating system refused, as an `OSError` with its number; another cause as it came."""
+    causes = [cause for cause, _ in error.failures.values()]
+    for cause in causes:
+        if isinstance(cause, OSError):
+            return OSError(cause.errno, os.strerror(cause.errno or 0), str(draft))
+    return RuntimeError(f"{draft} could not be written: {causes[0]}")
+
+
+def _finish(draft: Path, final: Path, position: Position) -> None:
+    """The draft gets its name, and older ones go."""
+    with (draft / POSITION).open("w") as file:
+        file.write(json.dumps(asdict(position), indent=1))
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(draft)
+    draft.rename(final)
+    _sync_folder(final.parent)
+    for old in final.parent.glob(f"{_STEP}*"):
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
