@@ -14,8 +14,8 @@ from tau0.data.windows import Windows, WindowSpec
 EXPECTED = {
     "truncated_mp4": r"observation.images.wrist/chunk-000/file-000.mp4 is damaged: frame 0 of 33",
     "truncated_mp4_index_first": r"observation.images.wrist/chunk-000/file-000.mp4 is damaged: frame 19 of 33",
-    "nan_action": r"file-000.parquet, episode 0: action is not finite in 2 rows: 10, 11",
-    "fewer_rows_than_frames": r"file-000.parquet has 28 rows of episode 0, .* have 33 frames",
+    "nan_action": r"file-000.parquet, episode 0: action is not finite in 2 rows of z: 10, 11",
+    "fewer_rows_than_frames": r"file-000.parquet has 28 rows of episode 0, the list of episodes says 33 frames",
     "missing_info": r"meta/info.json is missing",
     "wrong_state_dim": r"feature 'observation.state' has 6 numbers a row, meta/info.json says 7",
     "non_monotonic_timestamps": r"episode 0: time does not advance at row 16: 3.200 s is followed by 3.000 s",
@@ -62,9 +62,3 @@ def test_the_sound_copy_reads(shared: Path) -> None:
 def test_a_fault_is_named(shared: Path, fault: str) -> None:
     with pytest.raises(DatasetError, match=EXPECTED[fault]):
         read_everything(shared / "corrupt" / fault)
-
-
-@pytest.mark.parametrize("name", ["g1_v21", "g1_v21_renumbered", "gr00t_sim_v20"])
-def test_older_versions_say_what_to_do(shared: Path, name: str) -> None:
-    with pytest.raises(DatasetError, match=r"a later one reads v2.x"):
-        Dataset.open(shared / name)

@@ -1,22 +1,25 @@
-"""The episodes of a dataset: where each one's rows and pictures are, and what it is good for (meta/episodes/**.parquet)."""
+"""The episodes of a dataset: where each one's rows and pictures are, and what it is good for (v3.0: meta/episodes/**.parquet)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
 
-from tau0.data.info import DatasetError, Info, read_parquet
+from tau0.data.findings import Finding
+from tau0.data.info import DatasetError, Info, read_parquet, read_tasks
 from tau0.data.schema import EpisodeMeta, Kind
+from tau0.data.segments import Segment, listed_columns
 
 KINDS: tuple[str, ...] = get_args(Kind)
 EXPERT_BRANCH = "expert"
 
 _REQUIRED = ("episode_index", "tasks", "length", "data/chunk_index", "data/file_index")
 _VIDEO_FIELDS = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+_SEGMENTS = ("sparse_subtask_names", "sparse_subtask_start_frames", "sparse_subtask_end_frames")
 _OWN = tuple(field.name for field in fields(EpisodeMeta) if field.name != "instruction")
 
 
@@ -39,7 +42,7 @@ class EpisodeInfo:
         start: Its first global row, counting the rows of all episodes in the order in which the dataset lists them.
         tasks: The instructions given.
         data_path: The parquet file with its rows.
-        videos: By camera feature name.
+        videos: By feature name, of the cameras whose pictures are in video files.
         task: The task's own name, such as "reach-v3"; the instruction where the dataset has no such column.
         kind: What happened: "demonstration", "failure" or "branch". Foreign datasets are taken for demonstrations.
         success: Whether the task was solved; None where unknown.
@@ -50,6 +53,7 @@ class EpisodeInfo:
         parent: `index` of the episode a branch left, -1 for none.
         parent_frame: The frame of `parent` that a branch's frame 0 repeats, -1 for none.
         remaining: Steps that the expert still needed after a branch's last frame, 0 when solved there; -1 unknown or never.
+        segments: Its subtasks, where the list of episodes names them.
     """
 
     index: int
@@ -68,6 +72,7 @@ class EpisodeInfo:
     parent: int = -1
     parent_frame: int = -1
     remaining: int = -1
+    segments: tuple[Segment, ...] = ()
 
     @property
     def stop(self) -> int:
@@ -85,68 +90,137 @@ class EpisodeInfo:
         return self.kind == "demonstration" or (self.kind == "branch" and self.branch == EXPERT_BRANCH)
 
 
-def read_catalogue(info: Info) -> tuple[EpisodeInfo, ...]:
-    """Every episode of a dataset, in the order of its number.
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a dataset says it contains.
+
+    Attributes:
+        info: As in meta/info.json, without cameras of which there is nothing.
+        tasks: Instruction by `task_index`.
+        episodes: In the order of their numbers.
+        quirks: What had to be set right to read it.
+    """
+
+    info: Info
+    tasks: Mapping[int, str]
+    episodes: tuple[EpisodeInfo, ...]
+    quirks: tuple[Finding, ...]
+
+
+def read_v3(info: Info) -> Contents:
+    """What a dataset of v3.0 contains.
 
     Raises:
-        DatasetError: When meta/episodes is missing or incomplete, or an episode is of an unknown kind or branches
+        DatasetError: When meta/tasks.parquet or meta/episodes is missing or incomplete, or an episode is of an unknown kind or branches
             off one that is not there.
     """
-    files = sorted((info.root / "meta" / "episodes").glob("**/*.parquet"))
+    folder = info.root / "meta" / "episodes"
+    files = sorted(folder.glob("**/*.parquet"))
     if not files:
-        raise DatasetError(f"{info.root / 'meta/episodes'} has no parquet file: the dataset lists no episodes")
-    rows = sorted((row for path in files for row in _rows(path, info)), key=lambda row: row["episode_index"])
+        raise DatasetError(f"{folder} has no parquet file: the dataset lists no episodes")
+    tables = [read_parquet(path, skip="stats/") for path in files]
+    absent = [name for name in info.video_cameras if _is_absent(name, info, tables)]
+    info = replace(info, features={name: feature for name, feature in info.features.items() if name not in absent})
+    rows = [row for path, table in zip(files, tables, strict=True) for row in _rows(path, table, info)]
     if not rows:
-        raise DatasetError(f"{info.root / 'meta/episodes'} lists no episodes: nothing was recorded")
-    episodes, start = [], 0
-    for row in rows:
-        episodes.append(_episode(row, info, start))
-        start += episodes[-1].length
-    _check_numbers(episodes, info.root)
-    return tuple(episodes)
+        raise DatasetError(f"{folder} lists no episodes: nothing was recorded")
+    episodes: list[EpisodeInfo] = []
+    for row in sorted(rows, key=lambda row: row["episode_index"]):
+        episodes.append(_episode(row, info, episodes[-1].stop if episodes else 0))
+    check_numbers(episodes, folder)
+    quirks = (*total_quirks(info, episodes), *absent_quirks(info.root, absent))
+    return Contents(info=info, tasks=read_tasks(info.root), episodes=tuple(episodes), quirks=quirks)
 
 
-def _rows(path: Path, info: Info) -> list[dict[str, Any]]:
-    table = read_parquet(path, skip="stats/")
-    wanted = [*_REQUIRED, *(f"videos/{camera}/{field}" for camera in info.cameras for field in _VIDEO_FIELDS)]
+def total_quirks(info: Info, episodes: Sequence[EpisodeInfo]) -> tuple[Finding, ...]:
+    """Where info.json counts otherwise than the list of episodes."""
+    listed = {"total_episodes": len(episodes), "total_frames": sum(episode.length for episode in episodes)}
+    if info.has_file_per_episode:
+        listed["total_videos"] = sum(len(episode.videos) for episode in episodes)
+    return tuple(
+        Finding(
+            severity="warning",
+            check="totals",
+            where="meta/info.json",
+            what=f"{name} is {info.totals[name]}, the list of episodes makes it {count}",
+            advice="the list of episodes is believed; correct the total",
+        )
+        for name, count in listed.items()
+        if info.totals.get(name, count) != count
+    )
+
+
+def absent_quirks(root: Path, cameras: Sequence[str]) -> tuple[Finding, ...]:
+    """Cameras that info.json declares and nobody recorded."""
+    return tuple(
+        Finding(
+            severity="warning",
+            check="declared cameras",
+            where="meta/info.json",
+            what=f"declares the camera {camera!r}, of which {root / 'videos'} has no file",
+            advice="it is left out; remove the feature, or complete the download",
+        )
+        for camera in cameras
+    )
+
+
+def _is_absent(camera: str, info: Info, tables: Sequence[pa.Table]) -> bool:
+    """Whether no episode mentions the camera, and there is no file of it either."""
+    mentioned = any(f"videos/{camera}/{_VIDEO_FIELDS[0]}" in table.column_names for table in tables)
+    return not mentioned and not any((info.root / "videos" / camera).glob("**/*.mp4"))
+
+
+def _rows(path: Path, table: pa.Table, info: Info) -> list[dict[str, Any]]:
+    wanted = [*_REQUIRED, *(f"videos/{camera}/{field}" for camera in info.video_cameras for field in _VIDEO_FIELDS)]
     missing = [name for name in wanted if name not in table.column_names]
     if missing:
         raise DatasetError(f"{path} lacks the columns {', '.join(missing)}, which LeRobot v3.0 requires")
-    own = [f"tau0.{name}" for name in _OWN if f"tau0.{name}" in table.column_names]
+    optional = [name for name in (*(f"tau0.{name}" for name in _OWN), *_SEGMENTS) if name in table.column_names]
     try:
-        return table.select([*wanted, *own]).to_pylist()
+        return table.select([*wanted, *optional]).to_pylist()
     except pa.ArrowException as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
 
 
 def _episode(row: Mapping[str, Any], info: Info, start: int) -> EpisodeInfo:
+    annotated = [row[name] for name in _SEGMENTS if row.get(name) is not None]
+    try:
+        segments = listed_columns(*annotated) if len(annotated) == len(_SEGMENTS) else ()
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{info.root / 'meta/episodes'}: episode {row['episode_index']} has a garbled {_SEGMENTS[0]}: {error}"
+        ) from error
     own = {name: row[f"tau0.{name}"] for name in _OWN if row.get(f"tau0.{name}") is not None}
     tasks = tuple(row["tasks"])
-    place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
     return EpisodeInfo(
         index=row["episode_index"],
         length=row["length"],
         start=start,
         tasks=tasks,
-        data_path=info.root / info.data_path.format(**place),
-        videos={camera: _span(row, info, camera) for camera in info.cameras},
+        data_path=info.path("data_path", chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]),
+        videos={camera: _span(row, info, camera) for camera in info.video_cameras},
+        segments=segments,
         **{"task": tasks[0] if tasks else "", **own},
     )
 
 
 def _span(row: Mapping[str, Any], info: Info, camera: str) -> VideoSpan:
     chunk, file, begin, end = (row[f"videos/{camera}/{field}"] for field in _VIDEO_FIELDS)
-    path = info.root / info.video_path.format(video_key=camera, chunk_index=chunk, file_index=file)
+    path = info.path("video_path", video_key=camera, chunk_index=chunk, file_index=file)
     return VideoSpan(path=path, from_s=begin, to_s=end)
 
 
-def _check_numbers(episodes: list[EpisodeInfo], root: Path) -> None:
-    """Numbers are unique, lengths positive, kinds known, and every branch has a parent that lasts long enough."""
+def check_numbers(episodes: Sequence[EpisodeInfo], listed_in: Path) -> None:
+    """Numbers are unique, lengths positive, kinds known, and every branch has a parent that lasts long enough.
+
+    Raises:
+        DatasetError: Otherwise, naming `listed_in` and the episode.
+    """
     by_index = {episode.index: episode for episode in episodes}
     if len(by_index) != len(episodes):
-        raise DatasetError(f"{root / 'meta/episodes'} lists {len(episodes)} episodes but only {len(by_index)} different numbers")
+        raise DatasetError(f"{listed_in} lists {len(episodes)} episodes but only {len(by_index)} different numbers")
     for episode in episodes:
-        where = f"{root / 'meta/episodes'}: episode {episode.index}"
+        where = f"{listed_in}: episode {episode.index}"
         if episode.length < 1:
             raise DatasetError(f"{where} has length {episode.length}, expected at least 1")
         if episode.kind not in KINDS:

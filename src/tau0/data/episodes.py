@@ -1,40 +1,46 @@
-"""Reading LeRobot v3.0 datasets: ours and other people's."""
+"""Reading LeRobot datasets, v3.0, v2.1 and v2.0: ours and other people's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tau0.contract import ContractError, Embodiment, Pixels
-from tau0.data.catalogue import EpisodeInfo, VideoSpan, read_catalogue
+from tau0.data.catalogue import EpisodeInfo, VideoSpan, read_v3
 from tau0.data.decode import decode_frames
-from tau0.data.info import DatasetError, Feature, Info, read_info, read_tasks, suggest
-from tau0.data.schema import ACTION, IMAGE_PREFIX, STATE, TASK_INDEX, TIMESTAMP
-from tau0.data.table import Columns, check_rows, episode_rows, read_columns
+from tau0.data.findings import Finding
+from tau0.data.images import read_images
+from tau0.data.info import DatasetError, Feature, Info, read_info, read_subtasks, suggest
+from tau0.data.schema import ACTION, IMAGE_PREFIX, STATE, SUBTASK_INDEX, TASK_INDEX, TIMESTAMP
+from tau0.data.segments import Segment, row_segments
+from tau0.data.table import Columns, RowReader, check_rows
+from tau0.data.v2 import read_v2
 
 __all__ = ["Dataset", "DatasetError", "EpisodeInfo", "VideoSpan"]
 
 
 class Dataset:
-    """A LeRobot v3.0 dataset on disk. Opening reads only what it says about itself.
+    """A LeRobot dataset on disk. Opening reads only what it says about itself.
 
-    Rows and pictures are read, and checked, when they are asked for.
+    Rows and pictures are read, and checked, when they are asked for, and not held beyond the last episode's rows.
 
     Attributes:
-        info: The contents of meta/info.json.
+        info: The contents of meta/info.json, without cameras of which there is nothing.
         tasks: Instruction by `task_index`.
         episodes: Every episode, in the order of its number.
+        quirks: What had to be set right to read it.
     """
 
-    def __init__(self, info: Info, tasks: Mapping[int, str], episodes: tuple[EpisodeInfo, ...]) -> None:
+    def __init__(self, info: Info, tasks: Mapping[int, str], episodes: tuple[EpisodeInfo, ...], quirks: tuple[Finding, ...] = ()) -> None:
         self.info = info
         self.tasks = tasks
         self.episodes = episodes
-        self._opened: tuple[Path, Columns] | None = None
+        self.quirks = quirks
+        self._reader = RowReader(info, tasks)
 
     @classmethod
     def open(cls, root: str | Path) -> Dataset:
@@ -44,7 +50,8 @@ class Dataset:
             DatasetError: When a file of meta/ is missing, damaged, incomplete, or of another version of the format. The file is named.
         """
         info = read_info(Path(root))
-        return cls(info, read_tasks(info.root), read_catalogue(info))
+        found = read_v2(info) if info.has_file_per_episode else read_v3(info)
+        return cls(found.info, found.tasks, found.episodes, found.quirks)
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -77,16 +84,23 @@ class Dataset:
     def table(self, episode: EpisodeInfo) -> Columns:
         """The numeric columns of one episode by name: shape (length,) for single numbers, (length, size) otherwise. Do not write to them.
 
+        Time, frame numbers and the like are there whether or not the files hold them.
+
         Raises:
             DatasetError: When rows are missing, a feature is missing or has another size than declared, a number is not finite,
                 time does not advance, or an instruction is unknown.
         """
-        path = episode.data_path
-        if self._opened is None or self._opened[0] != path:
-            self._opened = path, read_columns(path, self.info)
-        rows = episode_rows(self._opened[1], episode, path)
-        check_rows(rows, episode, self.tasks, path)
+        rows = self.unchecked(episode)
+        check_rows(rows, episode, self.info, self.tasks)
         return rows
+
+    def unchecked(self, episode: EpisodeInfo) -> Columns:
+        """The same, whatever the numbers are.
+
+        Raises:
+            DatasetError: When rows or a feature are missing, or a feature has another size than declared.
+        """
+        return self._reader.rows(episode)
 
     def columns(self, names: Sequence[str]) -> Columns:
         """Whole columns over the global rows of the dataset, shape (num_rows, ...).
@@ -102,16 +116,34 @@ class Dataset:
     def frames(self, episode: EpisodeInfo, camera: str) -> Pixels:
         """All pictures of one camera in one episode, uint8 RGB of shape (length, height, width, 3): frame k is what was seen at row k.
 
+        Videos start with the episode: where its first timestamp is not 0, all are taken relative to it.
+
         Raises:
             DatasetError: When there is no such camera, or the video is missing, damaged, too short, or of another size than declared.
         """
         feature = self._camera(camera)
-        span = episode.videos[feature.name]
-        times_s: NDArray[np.float64] = span.from_s + self.table(episode)[TIMESTAMP].astype(np.float64)
-        pixels = decode_frames(span.path, times_s, self.fps)
+        if feature.dtype == "image":
+            path, pixels = episode.data_path, read_images(self.info, episode, feature.name)
+        else:
+            span = episode.videos[feature.name]
+            times_s = self.table(episode)[TIMESTAMP].astype(np.float64)
+            path, pixels = span.path, decode_frames(span.path, span.from_s + times_s - times_s[0], self.fps)
         if pixels.shape[1:] != feature.shape:
-            raise DatasetError(f"{span.path} shows pictures of {pixels.shape[1:]}, meta/info.json says {feature.shape}")
+            raise DatasetError(f"{path} shows pictures of {pixels.shape[1:]}, meta/info.json says {feature.shape}")
         return pixels
+
+    def segments(self, episode: EpisodeInfo) -> tuple[Segment, ...]:
+        """The subtasks of an episode as the dataset annotates them, with the episodes or row by row; none where it does not.
+
+        Raises:
+            DatasetError: As `table`, and when a row names a subtask that has no text.
+        """
+        if episode.segments or SUBTASK_INDEX not in self.features:
+            return episode.segments
+        try:
+            return row_segments(self.table(episode)[SUBTASK_INDEX], self._subtasks)
+        except KeyError as error:
+            raise DatasetError(f"{episode.data_path}, episode {episode.index}: subtask_index {error} has no text in meta/") from error
 
     def instruction(self, row: Mapping[str, Any], index: int = 0) -> str:
         """The instruction of row `index` of a table, which may change within an episode."""
@@ -143,6 +175,10 @@ class Dataset:
             raise self._misfit(field, f"has shape {feature.shape}, expected ({len(wanted)},): {', '.join(wanted)}", embodiment)
         if feature.names and feature.names != wanted:
             raise self._misfit(field, f"is {', '.join(feature.names)}; expected {', '.join(wanted)}", embodiment)
+
+    @cached_property
+    def _subtasks(self) -> dict[int, str]:
+        return read_subtasks(self.root)
 
     def _misfit(self, field: str, difference: str, embodiment: Embodiment) -> ContractError:
         return ContractError(f"dataset {self.root} does not fit {embodiment.name!r}: {field} {difference}")

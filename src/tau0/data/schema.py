@@ -25,6 +25,7 @@ FRAME_INDEX = "frame_index"
 EPISODE_INDEX = "episode_index"
 INDEX = "index"
 TASK_INDEX = "task_index"
+SUBTASK_INDEX = "subtask_index"
 
 EPISODE_TASK = "tau0.task"
 EPISODE_KIND = "tau0.kind"
