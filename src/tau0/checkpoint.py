@@ -291,5 +291,8 @@ def fingerprint(folder: Path) -> str:
     config = config_from_json((folder / CONFIG_NAME).read_bytes(), str(folder / CONFIG_NAME))
     digest.update(config_to_json(replace(config, name="", provenance={})).encode())
     for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            while part := file.read(2**24):
+                digest.update(part)
     return digest.hexdigest()[:16]

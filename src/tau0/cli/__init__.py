@@ -13,6 +13,7 @@ from rich.console import Console
 from tau0.cli.arguments import choose
 from tau0.cli.card import Card
 from tau0.cli.collect import Collect
+from tau0.cli.convert import Convert
 from tau0.cli.demo import Demo
 from tau0.cli.errors import guarded
 from tau0.cli.evaluate import Evaluate
@@ -29,7 +30,7 @@ _DESCRIPTION = (
     "τ0: one predictive model of video and action that lets a robot imagine before it acts. "
     f"With {TRACEBACK_FLAG} (or {TRACEBACK_VARIABLE}=1) errors show where in the code they arose."
 )
-COMMANDS = ("demo", "collect", "train", "evaluate", "card", "report", "reproduce", "verify")
+COMMANDS = ("demo", "collect", "train", "evaluate", "card", "report", "reproduce", "convert", "verify")
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
@@ -39,6 +40,7 @@ Command = (
     | Annotated[Card, tyro.conf.subcommand("card")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
 )
 

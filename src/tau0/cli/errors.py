@@ -74,7 +74,7 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, MemoryError):
         return "there is not enough memory; close other programs, or use fewer workers"
     if isinstance(error, _our_errors()):
-        return _condensed(str(error))
+        return str(error) if _lists_names(error) else _condensed(str(error))
     return None
 
 
@@ -117,6 +117,14 @@ def _our_errors() -> tuple[type[Exception], ...]:
         RenderingUnavailableError,
     )
     return (*about_files, *about_work)
+
+
+def _lists_names(error: Exception) -> bool:
+    """Whether every line of the message names something that is missing, foreign or mis-shaped."""
+    from tau0.checkpoint import CheckpointError
+    from tau0.model.weights import WeightsError
+
+    return isinstance(error, CheckpointError | WeightsError)
 
 
 def _condensed(message: str) -> str:

@@ -32,6 +32,20 @@ def writable_folder(path: Path, needed_mb: float = SMALLEST_MB) -> Path:
     return path
 
 
+def check_new_folder(path: Path, may_replace: bool, needed_mb: float) -> None:
+    """Lets pass a folder that can be written whole: a new or empty one, or one like it (with a config.json) that may be replaced.
+
+    Raises:
+        UsageError: There is something else in its place, or its parent cannot be written or has too little space.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        if not (path / "config.json").is_file():
+            raise UsageError(f"{path} exists and is not what would be written: name another folder")
+        if not may_replace:
+            raise UsageError(f"{path} exists: name another folder, or say --replace")
+    writable_folder(path.absolute().parent, needed_mb=needed_mb + SMALLEST_MB)
+
+
 def writable_file(path: Path) -> Path:
     """Returns `path` when a file can be written there; its folder is made if missing. Raises `UsageError` otherwise."""
     if path.is_dir():

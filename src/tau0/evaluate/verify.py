@@ -21,7 +21,8 @@ from tau0.data.progress import aligned_progress, success_progress
 from tau0.flow import TIMESTEP_SCALE, Euler, Schedule, UniPC, euler_schedule, shift, solve, unipc_schedule
 from tau0.geometry import matrix_to_rotation_6d, quaternion_to_matrix
 from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig, WorldModelConfig
-from tau0.model.weights import from_published, load_exactly
+from tau0.model.names import from_published
+from tau0.model.weights import load_exactly
 from tau0.model.world_model import WorldModel
 from tau0.plan.score import redenoising_consistency
 

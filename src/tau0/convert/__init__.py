@@ -1,0 +1,1 @@
+"""Published weights to our checkpoint folder and back, one tensor at a time."""
