@@ -22,9 +22,11 @@ from torch import Tensor, nn
 
 from tau0.actions import ActionCodec
 from tau0.contract import Embodiment
-from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.model.config import WorldModelConfig
-from tau0.model.text import CachedText, SentenceEncoder, TextEncoder
+from tau0.model.encoder_folder import EncoderFolderError
+from tau0.model.encoders import AnyAutoencoder, AnyAutoencoderConfig, PublishedEncoders
+from tau0.model.text import TextEncoder
+from tau0.model.wan_vae import WanAutoencoder
 from tau0.model.weights import WeightsError, load_exactly
 from tau0.model.world_model import WorldModel
 
@@ -114,7 +116,7 @@ class CheckpointConfig:
         model: The world model, or the policy where the simulator is a model of its own.
         simulator: The simulator's own model; None where one trunk serves both.
         simulator_actions: What the simulator is told of the policy's chunks; None where that is the chunks as they are.
-        autoencoder: Our own video autoencoder.
+        autoencoder: Our own video autoencoder, whose weights are in the folder; or the identity of a published one, whose are not.
         text: Identity of the text encoder.
         sampling: Numbers of steps.
         gate: None until one was chosen.
@@ -126,7 +128,7 @@ class CheckpointConfig:
     embodiment: Embodiment
     codec: ActionCodec
     model: WorldModelConfig
-    autoencoder: AutoencoderConfig
+    autoencoder: AnyAutoencoderConfig
     text: str
     simulator: WorldModelConfig | None = None
     simulator_actions: SimulatorActions | None = None
@@ -173,24 +175,38 @@ class Checkpoint:
     config: CheckpointConfig
     model: WorldModel
     simulator: WorldModel
-    autoencoder: Autoencoder
+    autoencoder: AnyAutoencoder
     text: TextEncoder
     fingerprint: str = ""
 
 
-def build(config: CheckpointConfig) -> Checkpoint:
-    """Freshly initialised networks of the config's shape, in evaluation mode."""
+def build(config: CheckpointConfig, published: PublishedEncoders | None = None) -> Checkpoint:
+    """Freshly initialised networks of the config's shape, in evaluation mode.
+
+    Args:
+        config: Of the checkpoint.
+        published: Where published encoders lie, for a config that names them; from the environment unless given.
+
+    Raises:
+        CheckpointError: When an encoder that the config names is not there, or is another one.
+        ModuleNotFoundError: When an encoder needs a package that is not installed.
+    """
+    published = PublishedEncoders.from_environment() if published is None else published
+    try:
+        text = published.text(config.text, config.model.trunk.text_width, config.model.trunk.text_length)
+        autoencoder = published.autoencoder(config.autoencoder)
+    except EncoderFolderError as error:
+        raise CheckpointError(str(error)) from None
     model = WorldModel(config.model)
     simulator = model if config.simulator is None else WorldModel(config.simulator)
-    text = CachedText(SentenceEncoder(config.model.trunk.text_length))
-    if text.identity != config.text:
-        raise CheckpointError(f"text encoder is {text.identity!r}, the checkpoint was trained with {config.text!r}: install that version")
-    autoencoder = Autoencoder(config.autoencoder)
     return Checkpoint(config=config, model=model.eval(), simulator=simulator.eval(), autoencoder=autoencoder.eval(), text=text)
 
 
 def _networks(checkpoint: Checkpoint) -> dict[str, nn.Module]:
-    networks: dict[str, nn.Module] = {MODEL_NAME: checkpoint.model, AUTOENCODER_NAME: checkpoint.autoencoder}
+    """What the folder carries, by file."""
+    networks: dict[str, nn.Module] = {MODEL_NAME: checkpoint.model}
+    if not isinstance(checkpoint.autoencoder, WanAutoencoder):
+        networks[AUTOENCODER_NAME] = checkpoint.autoencoder
     if checkpoint.config.simulator is not None:
         networks[SIMULATOR_NAME] = checkpoint.simulator
     return networks
@@ -263,16 +279,22 @@ def recover_files(folder: Path) -> None:
             old.rename(folder)
 
 
-def load(folder: Path) -> Checkpoint:
+def load(folder: Path, published: PublishedEncoders | None = None) -> Checkpoint:
     """The checkpoint in `folder`.
 
+    Args:
+        folder: With its config and weights.
+        published: See `build`.
+
     Raises:
-        CheckpointError: When a file is missing or unreadable, a field does not fit, or a tensor is missing, foreign or mis-shaped.
+        CheckpointError: When a file is missing or unreadable, a field does not fit, a tensor is missing, foreign or mis-shaped, or an
+            encoder that the config names is not there or another one.
+        ModuleNotFoundError: When an encoder needs a package that is not installed.
     """
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise CheckpointError(f"{folder} is not a checkpoint: it has no {CONFIG_NAME}")
-    checkpoint = build(config_from_json(path.read_bytes(), str(path)))
+    checkpoint = build(config_from_json(path.read_bytes(), str(path)), published)
     for name, network in _networks(checkpoint).items():
         try:
             load_exactly(network, load_file(folder / name), str(folder / name))
@@ -286,10 +308,13 @@ def load(folder: Path) -> Checkpoint:
 
 
 def fingerprint(folder: Path) -> str:
-    """First 16 hex digits of a SHA-256 over weights and config, without the parts of the config that are for people."""
+    """First 16 hex digits of a SHA-256 over weights and config, without the parts of the config that are for people.
+
+    Fields at their defaults are left out, so that a version that knows more fields finds the same hash.
+    """
     digest = hashlib.sha256()
     config = config_from_json((folder / CONFIG_NAME).read_bytes(), str(folder / CONFIG_NAME))
-    digest.update(config_to_json(replace(config, name="", provenance={})).encode())
+    digest.update(_CONFIG.dump_json(replace(config, name="", provenance={}), exclude_defaults=True))
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(path.name.encode() + b"\0")
         with path.open("rb") as file:

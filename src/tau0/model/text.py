@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from hashlib import sha256
@@ -44,7 +45,7 @@ class TextEncoder(Protocol):
     def length(self) -> int: ...
 
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "b l c"]:
-        """Float32 features on the CPU, zero beyond a text's own tokens. "" (a dropped caption) is all zeros.
+        """Float32 features on the CPU, zero beyond a text's own tokens. "" stands for a dropped caption.
 
         Raises:
             ContractError: When a text has more than `length` tokens. Nothing is cut off in silence.
@@ -74,7 +75,7 @@ class SentenceEncoder:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "b l c"]:
-        """See `TextEncoder.encode`."""
+        """See `TextEncoder.encode`. "" is all zeros."""
         features = torch.zeros(len(texts), self.length, self.width)
         spoken = [i for i, text in enumerate(texts) if text.strip()]
         if spoken:
@@ -117,6 +118,8 @@ class CachedText:
     Attributes:
         encoder: Who is asked.
         folder: Where answers are kept, one safetensors file a text, named by the hash of encoder and text; None keeps them in memory only.
+
+    What is zero at the end is not kept: of 512 tokens a sentence uses a dozen.
     """
 
     def __init__(self, encoder: TextEncoder, folder: Path | None = None) -> None:
@@ -142,13 +145,17 @@ class CachedText:
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "b l c"]:
         """See `TextEncoder.encode`."""
         self._learn(dict.fromkeys(texts))
-        return torch.stack([self._known[text] for text in texts]) if texts else torch.zeros(0, self.length, self.width)
+        features = torch.zeros(len(texts), self.length, self.width)
+        for row, text in zip(features, texts, strict=True):
+            known = self._known[text]
+            row[: len(known)] = known
+        return features
 
     def _learn(self, texts: Iterable[str]) -> None:
         unknown = [text for text in texts if text not in self._known and not self._recall(text)]
         for text, features in zip(unknown, self.encoder.encode(unknown) if unknown else (), strict=True):
-            self._known[text] = features.clone()
-            self._keep(text, features)
+            self._known[text] = _used(features).clone()
+            self._keep(text, self._known[text])
 
     def _recall(self, text: str) -> bool:
         """Whether the text's features were found on disk. A damaged file counts as absent and is written anew."""
@@ -159,7 +166,7 @@ class CachedText:
             features = load_file(path)["features"]
         except (SafetensorError, KeyError):
             return False
-        if features.shape != (self.length, self.width):
+        if features.dim() != 2 or len(features) > self.length or features.shape[1] != self.width:
             return False
         self._known[text] = features
         return True
@@ -169,13 +176,22 @@ class CachedText:
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{id(self):x}.partial")
-        save_file({"features": features.contiguous()}, draft)
-        draft.replace(path)
+        draft = path.with_name(f"{path.name}.{os.getpid()}-{id(self):x}.partial")
+        try:
+            save_file({"features": features}, draft)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def _path(self, text: str) -> Path | None:
         key = sha256(f"{self.identity}\0{text}".encode()).hexdigest()
         return self.folder / f"{key}.safetensors" if self.folder else None
+
+
+def _used(features: Float[Tensor, "l c"]) -> Float[Tensor, "used c"]:
+    """The features up to the last token that is not all zeros."""
+    used = (features != 0).any(dim=1).nonzero()
+    return features[: int(used[-1]) + 1 if len(used) else 0]
 
 
 def _package_folder() -> Path:

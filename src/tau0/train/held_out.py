@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tau0.checkpoint import Checkpoint
+from tau0.checkpoint import Checkpoint, CheckpointError
 from tau0.data.episodes import Dataset
 from tau0.data.index import SamplingSpec
 from tau0.data.split import Split, split_episodes
 from tau0.data.windows import WindowSpec
+from tau0.model.wan_vae import WanAutoencoder
 from tau0.train.latents import encode_episodes
 from tau0.train.source import TrainingSource
 
@@ -23,9 +24,12 @@ def held_out_source(checkpoint: Checkpoint, dataset: Dataset, seed: int = 0, spl
         split: Which episodes.
 
     Raises:
+        CheckpointError: When the autoencoder shrinks time: cached latents are of single frames.
         ContractError: When the dataset does not fit the checkpoint's embodiment.
     """
     config = checkpoint.config
+    if isinstance(checkpoint.autoencoder, WanAutoencoder):
+        raise CheckpointError(f"{config.name!r} uses the Wan video autoencoder, which does not encode a dataset frame by frame")
     dataset.check_against(config.embodiment)
     cameras = [camera.name for camera in config.embodiment.cameras]
     latents = encode_episodes(dataset, checkpoint.autoencoder, cameras, split_episodes(dataset.episodes)[split])
