@@ -159,6 +159,6 @@ def test_an_index_reads_nothing_outside_its_folder(copy: Path, name: str) -> Non
 
 
 def test_without_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "diffusers", None)
+    monkeypatch.setitem(sys.modules, wan.__name__, None)
     with pytest.raises(ModuleNotFoundError, match=r"needs diffusers, which is not installed: pip install 'tau0-wm\[wan\]'"):
         load_wan_autoencoder(folder)

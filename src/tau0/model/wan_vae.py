@@ -158,5 +158,6 @@ def _wan_class() -> type[AutoencoderKLWan]:
     try:
         from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"the {WHAT} needs {error.name}, which is not installed: pip install 'tau0-wm[wan]'") from error
+        missing = (error.name or "diffusers").split(".")[0]
+        raise ModuleNotFoundError(f"the {WHAT} needs {missing}, which is not installed: pip install 'tau0-wm[wan]'") from error
     return AutoencoderKLWan
