@@ -111,4 +111,4 @@ def _bytes(planned: Planned) -> memoryview:
     """The tensor's numbers in the order of its last dimension first, as they lie in the file."""
     tensor = planned.make()
     assert (tuple(tensor.shape), tensor.dtype) == (planned.shape, planned.dtype), f"{planned.name} is {tensor.dtype} {tuple(tensor.shape)}"
-    return memoryview(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
