@@ -101,6 +101,23 @@ def test_every_name_is_said(policy: dict[str, Tensor], tmp_path: Path, monkeypat
     assert not Path("checkpoint").exists()
 
 
+def test_encoders_that_are_nowhere_are_asked_for(
+    policy: dict[str, Tensor],  # noqa: ARG001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TAU0_WAN", raising=False)
+    fields = json.loads(Path("contract.json").read_text())
+    Path("contract.json").write_text(json.dumps({name: value for name, value in fields.items() if name != "text"}))
+    status, out, err = outcome(*COMMAND)
+    assert (status, out) == (FAILED, "")
+    assert "set TAU0_WAN" in err
+    status, out, err = outcome(*COMMAND, "--encoders", "nowhere")
+    assert (status, out) == (FAILED, "")
+    assert "nowhere" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -14,13 +14,14 @@ from published import AUTOENCODER, DIM, POLICY, SHAPE, SIMULATOR, autoencoder_te
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tau0.checkpoint import MODEL_NAME, SIMULATOR_NAME, CheckpointError, load
+from tau0.checkpoint import MODEL_NAME, SIMULATOR_NAME, CheckpointError, config_from_json, load
 from tau0.convert.checkpoint_folder import Conversion, Sources, plan_checkpoint
 from tau0.convert.contract import read_contract
 from tau0.convert.plan import Plan
 from tau0.convert.sources import open_source
 from tau0.model.autoencoder import Autoencoder
 from tau0.model.names import from_published, to_diffusers, to_published
+from tau0.model.wan_vae import WanAutoencoderConfig
 from tau0.model.weights import Shape, WeightsError
 from tau0.model.world_model import WorldModel
 from tau0.presets import wan5b
@@ -244,6 +245,20 @@ def test_the_autoencoder_is_asked_for_and_checked(weights: Path) -> None:
     save_file({"mean": torch.zeros(4)}, weights / "autoencoder.safetensors")
     with pytest.raises(WeightsError, match=r"missing std"):
         plan(weights, "policy")
+
+
+def test_published_encoders_are_named_and_not_carried(weights: Path) -> None:
+    encoders = contract(autoencoder=None, text=None)
+    assert not encoders.names_encoders
+    wan = WanAutoencoderConfig(identity="wan vae 0123456789abcdef", latent_channels=4, stride=(4, 16, 16))
+    encoders = encoders.with_encoders(wan, "umt5 0123456789abcdef")
+    conversion = plan(weights, "policy", contract=encoders, autoencoder=None)
+    conversion.write(weights / "out")
+    assert sorted(path.name for path in (weights / "out").iterdir()) == ["config.json", MODEL_NAME]
+    config = config_from_json((weights / "out" / "config.json").read_bytes())
+    assert (config.autoencoder, config.text) == (wan, "umt5 0123456789abcdef")
+    with pytest.raises(CheckpointError, match="is not needed"):
+        plan(weights, "policy", contract=encoders)
 
 
 class Published:

@@ -42,6 +42,8 @@ class FromPublished:
         contract: A JSON file with robot, statistics and encoders (the fields of config.json), or the word published.
         statistics: A JSON file with mean and std of action and state, where the contract has none.
         simulator_statistics: The same for the simulator's actions.
+        encoders: Folder of Wan 2.2 as diffusers saves it (vae, text_encoder, tokenizer), where the contract names no encoders; TAU0_WAN
+            unless given. Their identities go into the checkpoint, their weights do not.
         autoencoder: Weights of our own autoencoder, where the contract has one.
         shape: JSON files with the published names of sizes, such as config.json beside the weights; the published sizes unless given.
         unified: One model with all parts, on the policy's trunk where there is one. Else a policy and a simulator are two models.
@@ -59,6 +61,7 @@ class FromPublished:
     contract: str = "published"
     statistics: Annotated[Path | None, _PATH] = None
     simulator_statistics: Annotated[Path | None, _PATH] = None
+    encoders: Annotated[Path | None, _PATH] = None
     autoencoder: Annotated[Path | None, _PATH] = None
     shape: tuple[Path, ...] = ()
     unified: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -84,14 +87,20 @@ class FromPublished:
         from tau0.convert.checkpoint_folder import Sources, plan_checkpoint
         from tau0.convert.contract import read_contract
         from tau0.convert.sources import open_source
+        from tau0.model.encoders import PublishedEncoders
 
         policy, simulator, trunk = (
             None if path is None else open_source(path, self.key) for path in (self.policy, self.simulator, self.trunk)
         )
+        shape = _shape(self.shape)
+        contract = read_contract(self.contract).with_statistics(self.statistics, self.simulator_statistics)
+        if not contract.names_encoders:
+            published = PublishedEncoders.from_environment() if self.encoders is None else PublishedEncoders(folder=self.encoders)
+            contract = contract.with_encoders(*published.describe(shape.trunk.text_length))
         return plan_checkpoint(
             Sources(policy=policy, simulator=simulator, trunk=trunk),
-            read_contract(self.contract).with_statistics(self.statistics, self.simulator_statistics),
-            _shape(self.shape),
+            contract,
+            shape,
             is_unified=self.unified,
             reinitialise=self.reinitialise,
             autoencoder=self.autoencoder,

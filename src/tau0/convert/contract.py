@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tau0.checkpoint import CheckpointConfig, CheckpointError, config_from_json
-from tau0.model.autoencoder import AutoencoderConfig
 from tau0.model.config import WorldModelConfig
+from tau0.model.encoders import AnyAutoencoderConfig
 
 _SHIPPED = Path(__file__).parent / "contracts"
 _NOT_HERE = ("model", "simulator", "gate", "format_version")
@@ -47,6 +47,15 @@ class Contract:
         if isinstance(actions := fields.get("simulator_actions"), dict) and isinstance(actions.get("codec"), dict):
             actions["codec"].setdefault("state", fields.get("codec", {}).get("state"))
         return replace(self, fields=fields)
+
+    @property
+    def names_encoders(self) -> bool:
+        """Whether both encoders are said."""
+        return {"autoencoder", "text"} <= self.fields.keys()
+
+    def with_encoders(self, autoencoder: AnyAutoencoderConfig, text: str) -> Contract:
+        """The contract with these encoders where it names none."""
+        return replace(self, fields={"autoencoder": asdict(autoencoder), "text": text, **self.fields})
 
     def config(self, model: WorldModelConfig, simulator: WorldModelConfig | None) -> CheckpointConfig:
         """The config of a checkpoint of these shapes, with the contract's numbers of actions in place of theirs.
@@ -137,13 +146,11 @@ def _check_dimensions(config: CheckpointConfig, source: str) -> None:
         ("embodiment.state_names", len(embodiment.state_names), "embodiment.action.names", dim),
         ("codec.action.mean", len(config.codec.action.mean), "embodiment.action.names", dim),
         ("codec.state.mean", len(config.codec.state.mean), "embodiment.state_names", len(embodiment.state_names)),
+        ("autoencoder.latent_channels", config.autoencoder.latent_channels, "the trunk", config.model.trunk.latent_channels),
     ]
     if actions is not None:
         told = dim + len(actions.held)
         pairs.append(("simulator_actions.codec.action.mean", len(actions.codec.action.mean), "actions and held numbers", told))
-    if isinstance(config.autoencoder, AutoencoderConfig):
-        channels = config.model.trunk.latent_channels
-        pairs.append(("autoencoder.latent_channels", config.autoencoder.latent_channels, "the trunk", channels))
     conditioning = (config.simulator or config.model).conditioning
     if conditioning is not None:
         horizon = conditioning.group * config.sampling.num_future + 1
