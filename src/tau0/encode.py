@@ -23,6 +23,7 @@ class ObservationEncoder:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._memory: Memory[Tensor] = Memory(checkpoint.config.sampling.num_memory)
+        self._said: tuple[str, Tensor] | None = None
 
     def reset(self) -> None:
         """Forgets every frame: the next episode must not remember this one."""
@@ -47,9 +48,15 @@ class ObservationEncoder:
         return Conditioning(
             current=current,
             memory=torch.cat(frames, dim=2) if frames else current[:, :, :0],
-            text=self._checkpoint.text.encode([observation.instruction]).to(weight.device),
+            text=self._text(observation.instruction, weight.device),
             state=config.codec.encode_state(torch.from_numpy(observation.state).float()[None]).to(weight.device),
         )
+
+    def _text(self, instruction: str, device: torch.device) -> Float[Tensor, "1 l c"]:
+        """Features of the instruction: the same tensor while it stays the same, so that what is made of it can be kept."""
+        if self._said is None or self._said[0] != instruction:
+            self._said = instruction, self._checkpoint.text.encode([instruction]).to(device)
+        return self._said[1]
 
 
 def robot_actions(config: CheckpointConfig, actions: Float[Tensor, "n ha da"], state: Float[Tensor, " ds"]) -> Float[Tensor, "n ha da"]:

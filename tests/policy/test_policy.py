@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from tau0.checkpoint import Checkpoint
@@ -74,3 +76,13 @@ def test_velocity_shares_the_pass_the_proposals_came_from(checkpoint: Checkpoint
     context = checkpoint.model.action_context(features)
     expected = checkpoint.model.denoise_actions(context, noisy, torch.full((3,), 600.0), conditioning.state.expand(3, -1))
     torch.testing.assert_close(velocity, expected.detach(), atol=1e-5, rtol=0)
+
+
+def test_another_text_is_read_anew(checkpoint: Checkpoint) -> None:
+    policy, first = VideoActionPolicy(checkpoint), fake_conditioning(0)
+    second = replace(first, text=fake_conditioning(1).text)
+    alternating = [policy.propose(c, 2, seeded()).actions for c in (first, second, first)]
+    fresh = VideoActionPolicy(checkpoint).propose(second, 2, seeded()).actions
+    assert torch.equal(alternating[0], alternating[2])
+    assert torch.equal(alternating[1], fresh)
+    assert not torch.allclose(alternating[0], alternating[1], atol=1e-4)

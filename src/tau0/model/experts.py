@@ -11,6 +11,9 @@ from tau0.model.attention import Context, KeysValues, Linear, rotary_1d, rotate
 from tau0.model.blocks import Block, Head, TimeEmbedding
 from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig
 
+Levels = tuple[Tensor, Tensor]
+"""`e` and `e0` of an expert's sequence: of all tokens alike, or of the state and of all others."""
+
 
 class Expert(nn.Module):
     """As many blocks as the trunk; block i cross-attends to the raw hidden states of trunk block i.
@@ -32,24 +35,29 @@ class Expert(nn.Module):
         """Keys and values of every layer, made once for all steps and candidates."""
         return tuple(block.cross_attn.keys_values(h) for block, h in zip(self.blocks, hidden, strict=True))  # pyright: ignore
 
+    def levels(self, timestep: Float[Tensor, " b"], *, has_state: bool) -> Levels:
+        """The embeddings of a timestep, and of 0 before it where a state goes first. To be made once for what is asked often."""
+        if has_state:
+            return self.time(torch.stack([torch.zeros_like(timestep), timestep], dim=1))
+        return self.time(repeat(timestep, "b -> b n", n=1))
+
     def forward(
         self,
         tokens: Float[Tensor, "br n dim"],
-        timestep: Float[Tensor, " br"],
+        timestep: Float[Tensor, " br"] | Levels,
         contexts: tuple[Context, ...],
         state: Float[Tensor, "br dim"] | None = None,
         context_mask: Bool[Tensor, "b s"] | None = None,
     ) -> Float[Tensor, "br n dim"]:
         """Velocity of every token, given the keys and values of every layer, or the hidden states of the trunk to make them from.
 
-        With a state, it is one more token at timestep 0, whose output is dropped.
+        With a state, it is one more token at timestep 0, whose output is dropped. A single timestep is everyone's; so are `levels` of one.
         """
         length = tokens.shape[1]
-        levels = repeat(timestep, "b -> b n", n=1)
+        levels = self.levels(timestep, has_state=state is not None) if isinstance(timestep, Tensor) else timestep
         if state is not None:
             tokens = torch.cat([rearrange(state, "b d -> b 1 d"), tokens], dim=1)
-            levels = torch.stack([torch.zeros_like(timestep), timestep], dim=1)
-        e, e0 = (self._spread(t, tokens.shape[1]) for t in self.time(levels))
+        e, e0 = (self._spread(t, tokens.shape[1]) for t in levels)
         x = self.proj_in(tokens).float()
         rotation = rotary_1d(tokens.shape[1], self.config.width // self.config.num_heads, x.device)
         for block, context in zip(self.blocks, contexts, strict=True):

@@ -7,12 +7,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from tau0.model.attention import Linear, rotary_3d
+from tau0.model.attention import KeysValues, Linear, rotary_3d
 from tau0.model.blocks import Block, Head, TimeEmbedding
 from tau0.model.config import TrunkConfig
 from tau0.tensors import VideoFeatures
 
 Steering = tuple[Tensor, Tensor]
+Words = Float[Tensor, "b l c"] | tuple[KeysValues, ...]
+"""Token features of a text, or the keys and values that every block makes of them."""
 
 
 class Trunk(nn.Module):
@@ -33,7 +35,7 @@ class Trunk(nn.Module):
         self,
         latents: Float[Tensor, "b z f h vw"],
         timestep: Float[Tensor, "b f"],
-        text: Float[Tensor, "b l c"],
+        text: Words,
         steering: Steering | None = None,
         column_mask: Bool[Tensor, "b vw"] | None = None,
     ) -> VideoFeatures:
@@ -42,7 +44,8 @@ class Trunk(nn.Module):
         Args:
             latents: Clean and noisy frames, side by side views.
             timestep: 1000 sigma per latent frame, 0 for a clean one. Frames that share a patch must share it.
-            text: Token features, at most `text_length`; zero-padded here, before the text MLP, and attended to padding included.
+            text: Token features, at most `text_length`; zero-padded here, before the text MLP, and attended to padding included. Or what
+                `text_keys_values` made of them: with fewer texts than samples, consecutive samples share one.
             steering: What actions add to `e` and `e0`, per frame.
             column_mask: Which columns of the canvas exist; the others are hidden from attention.
         """
@@ -57,9 +60,9 @@ class Trunk(nn.Module):
             e_head, e0 = e + steering[0], e0.float() + steering[1]
         rotation = rotary_3d(grid, self.config.width // self.config.num_heads, x.device)
         key_mask = None if column_mask is None else self.token_mask(column_mask, grid)
-        context = self.text_embedding(pad(text, (0, 0, 0, self.config.text_length - text.shape[1])))
+        contexts = text if isinstance(text, tuple) else (self._read(text),) * len(self.blocks)
         hidden = []
-        for block in self.blocks:
+        for block, context in zip(self.blocks, contexts, strict=True):
             x = block(x, e0, rotation, context, key_mask)
             hidden.append(x)
         velocity = rearrange(
@@ -67,6 +70,14 @@ class Trunk(nn.Module):
             f=grid[0], h=grid[1], w=grid[2], pf=patch_f, ph=patch_h, pw=patch_w,
         )  # fmt: skip
         return VideoFeatures(velocity=velocity, hidden=tuple(hidden))
+
+    def text_keys_values(self, text: Float[Tensor, "b l c"]) -> tuple[KeysValues, ...]:
+        """Keys and values of every block, to be made once for each text."""
+        words = self._read(text)
+        return tuple(block.cross_attn.keys_values(words) for block in self.blocks)  # pyright: ignore
+
+    def _read(self, text: Float[Tensor, "b l c"]) -> Float[Tensor, "b lt d"]:
+        return self.text_embedding(pad(text, (0, 0, 0, self.config.text_length - text.shape[1])))
 
     def token_mask(self, column_mask: Bool[Tensor, "b vw"], grid: tuple[int, int, int]) -> Bool[Tensor, "b s"]:
         """Which tokens lie on a camera that exists."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from tau0.model.attention import Context, KeysValues
 from tau0.model.blocks import initialise
 from tau0.model.config import WorldModelConfig
-from tau0.model.experts import ActionConditioning, Expert
-from tau0.model.trunk import Trunk
+from tau0.model.experts import ActionConditioning, Expert, Levels
+from tau0.model.trunk import Trunk, Words
 from tau0.tensors import VideoFeatures
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -37,11 +37,19 @@ class WorldModel(nn.Module):
         self,
         latents: Float[Tensor, "b z f h vw"],
         timestep: Float[Tensor, "b f"],
-        text: Float[Tensor, "b l c"],
+        text: Words,
         column_mask: Bool[Tensor, "b vw"] | None = None,
     ) -> VideoFeatures:
         """One trunk pass of the policy: no actions steer it."""
         return self.trunk(latents, timestep, text, None, column_mask)
+
+    def text_context(self, text: Float[Tensor, "b l c"]) -> tuple[KeysValues, ...]:
+        """What the trunk makes of a text, in place of the text: to be made once for all passes that read the same words."""
+        return self.trunk.text_keys_values(text)
+
+    def action_levels(self, timestep: Float[Tensor, " b"]) -> Levels:
+        """What the action expert makes of a timestep, in its place: to be made once for a timestep that is asked often."""
+        return self._part(self.action_expert, "action expert").levels(timestep, has_state=True)
 
     def action_context(self, features: VideoFeatures) -> tuple[KeysValues, ...]:
         """Keys and values for the action expert, to be made once per trunk pass."""
@@ -51,7 +59,7 @@ class WorldModel(nn.Module):
         self,
         context: tuple[Context, ...],
         noisy_actions: Float[Tensor, "br ha da"],
-        timestep: Float[Tensor, " br"],
+        timestep: Float[Tensor, " br"] | Levels,
         state: Float[Tensor, "br ds"],
         token_mask: Bool[Tensor, "b s"] | None = None,
     ) -> Float[Tensor, "br ha da"]:
@@ -65,7 +73,7 @@ class WorldModel(nn.Module):
         self,
         latents: Float[Tensor, "b z f h vw"],
         video_timestep: Float[Tensor, "b f"],
-        text: Float[Tensor, "b l c"],
+        text: Words,
         actions: Float[Tensor, "b ha da"],
         noisy_progress: Float[Tensor, "b ha"],
         progress_timestep: Float[Tensor, " b"],

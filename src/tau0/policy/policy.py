@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tau0.checkpoint import Checkpoint
 from tau0.flow import TIMESTEP_SCALE, UniPC, solve, unipc_schedule
+from tau0.model.experts import Levels
+from tau0.model.text_context import TextContext
 from tau0.tensors import Conditioning, Proposals, VideoFeatures
 
 ActionVelocity = Callable[[Float[Tensor, "n ha da"], float], Float[Tensor, "n ha da"]]
@@ -50,6 +52,8 @@ class VideoActionPolicy:
     def __init__(self, checkpoint: Checkpoint) -> None:
         embodiment = checkpoint.config.embodiment
         self._model = checkpoint.model
+        self._text = TextContext(checkpoint.model)
+        self._levels: dict[float, Levels] = {}
         self._sampling = checkpoint.config.sampling
         self._chunk_shape = (embodiment.action_horizon, embodiment.action.dim)
 
@@ -98,13 +102,16 @@ class VideoActionPolicy:
         """One trunk pass over [current, future]; the current frame is clean."""
         current = conditioning.current
         levels = [0.0] * current.shape[2] + [timestep] * future.shape[2]
-        return self._model.video_features(torch.cat([current, future], dim=2), current.new_tensor([levels]), conditioning.text)
+        return self._model.video_features(
+            torch.cat([current, future], dim=2), current.new_tensor([levels]), self._text.of(conditioning.text)
+        )
 
     @torch.inference_mode()
     def _velocity(self, context: tuple[tuple[Tensor, Tensor], ...], state: Tensor, noisy: Tensor, timestep: float) -> Tensor:
-        """Of n chunks that share one context and one state."""
-        n = len(noisy)
-        return self._model.denoise_actions(context, noisy, noisy.new_full((n,), timestep), state.expand(n, -1))
+        """Of n chunks that share one context, one state and one level, of which a query visits few."""
+        if timestep not in self._levels:
+            self._levels[timestep] = self._model.action_levels(noisy.new_full((1,), timestep))
+        return self._model.denoise_actions(context, noisy, self._levels[timestep], state.expand(len(noisy), -1))
 
     def _future_noise(self, conditioning: Conditioning, generator: torch.Generator) -> Float[Tensor, "1 z f h vw"]:
         b, z, _, h, w = conditioning.current.shape

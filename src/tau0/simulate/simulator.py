@@ -10,6 +10,8 @@ from torch import Tensor
 
 from tau0.checkpoint import Checkpoint, SamplingConfig
 from tau0.flow import Euler, Solver, UniPC, euler_schedule, unipc_schedule
+from tau0.model.text_context import TextContext
+from tau0.model.trunk import Words
 from tau0.model.world_model import WorldModel
 from tau0.tensors import Conditioning, Futures
 
@@ -35,6 +37,7 @@ class ActionConditionedSimulator:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._model = checkpoint.simulator
+        self._text = TextContext(checkpoint.simulator)
         self._sampling = checkpoint.config.sampling
 
     def imagine(self, conditioning: Conditioning, actions: Float[Tensor, "n ha da"], generator: torch.Generator) -> Futures:
@@ -47,6 +50,7 @@ class ActionConditionedSimulator:
         """The same with many UniPC steps, video at its training shift: for pictures."""
         return self._from_shared_noise(conditioning, actions, generator, picture_solvers(self._sampling, num_steps))
 
+    @torch.inference_mode()
     def _from_shared_noise(
         self, conditioning: Conditioning, actions: Tensor, generator: torch.Generator, solvers: tuple[Solver, Solver]
     ) -> Futures:
@@ -56,7 +60,7 @@ class ActionConditionedSimulator:
         video = torch.randn(1, z, self._sampling.num_future, h, w, generator=generator).to(clean)
         progress = torch.randn(1, horizon, generator=generator).to(clean)
         return denoise_futures(
-            self._model, clean.expand(n, -1, -1, -1, -1), conditioning.text.expand(n, -1, -1), actions,
+            self._model, clean.expand(n, -1, -1, -1, -1), self._text.of(conditioning.text), actions,
             video.expand(n, -1, -1, -1, -1), progress.expand(n, -1), solvers,
         )  # fmt: skip
 
@@ -76,7 +80,7 @@ def picture_solvers(sampling: SamplingConfig, num_steps: int = PICTURE_STEPS) ->
 def denoise_futures(
     model: WorldModel,
     clean: Float[Tensor, "n z m1 h vw"],
-    text: Float[Tensor, "n l c"],
+    text: Words,
     actions: Float[Tensor, "n ha da"],
     video: Float[Tensor, "n z f h vw"],
     progress: Float[Tensor, "n ha"],
@@ -88,7 +92,7 @@ def denoise_futures(
     Args:
         model: With action conditioning and progress expert.
         clean: Memory frames and the current one.
-        text: Token features.
+        text: Token features, or the model's `text_context` of them.
         actions: Normalised chunks.
         video: Noise that becomes the future frames.
         progress: Noise that becomes the progress curve.
@@ -97,13 +101,14 @@ def denoise_futures(
     """
     n, num_clean = clean.shape[0], clean.shape[2]
     video_solver, progress_solver = solvers
+    words = text if isinstance(text, tuple) else model.text_context(text)
     partial = video
     for i, timestep in enumerate(video_solver.schedule.timesteps.tolist()):
         partial = video
         levels = clean.new_tensor([0.0] * num_clean + [timestep] * video.shape[2]).expand(n, -1)
         progress_level = progress_solver.schedule.timesteps[i].to(clean).expand(n)
         latents = torch.cat([clean, video], dim=2)
-        features, progress_velocity = model.denoise_future(latents, levels, text, actions, progress, progress_level, column_mask)
+        features, progress_velocity = model.denoise_future(latents, levels, words, actions, progress, progress_level, column_mask)
         video = video_solver.step(video, features.velocity[:, :, num_clean:], i)
         progress = progress_solver.step(progress, progress_velocity, i)
     return Futures(
