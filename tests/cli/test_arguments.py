@@ -129,7 +129,7 @@ def test_folders_and_files(tmp_path: Path) -> None:
 def test_a_dataset_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     status, _, err = outcome("train", "tiny", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"))
     assert status == FAILED
-    assert "expected a LeRobot v3.0 dataset" in err
+    assert "expected a LeRobot dataset" in err
 
 
 def raising(error: BaseException, wants_traceback: bool = False) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from tau0.cli.card import Card
 from tau0.cli.collect import Collect
 from tau0.cli.convert import Convert
 from tau0.cli.demo import Demo
+from tau0.cli.doctor import Doctor
 from tau0.cli.errors import guarded
 from tau0.cli.evaluate import Evaluate
 from tau0.cli.report import Report
@@ -30,7 +31,7 @@ _DESCRIPTION = (
     "τ0: one predictive model of video and action that lets a robot imagine before it acts. "
     f"With {TRACEBACK_FLAG} (or {TRACEBACK_VARIABLE}=1) errors show where in the code they arose."
 )
-COMMANDS = ("demo", "collect", "train", "evaluate", "card", "report", "reproduce", "convert", "verify")
+COMMANDS = ("demo", "collect", "train", "evaluate", "card", "report", "reproduce", "convert", "verify", "doctor")
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
@@ -42,6 +43,7 @@ Command = (
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 
 

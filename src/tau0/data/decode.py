@@ -40,7 +40,7 @@ def decode_frames(path: Path, times_s: NDArray[np.float64], fps: float) -> Pixel
     # One converter for all frames: a fresh one for each costs more than decoding a small picture.
     converter = VideoReformatter()
     try:
-        for time_s, frame in _frames_from(path, float(times_s[0]) - tolerance_s):
+        for time_s, frame in frames_from(path, float(times_s[0]) - tolerance_s):
             while len(found) < len(times_s) and abs(time_s - times_s[len(found)]) < tolerance_s:
                 found.append(converter.reformat(frame, format="rgb24").to_ndarray())
             if len(found) == len(times_s):
@@ -54,10 +54,15 @@ def decode_frames(path: Path, times_s: NDArray[np.float64], fps: float) -> Pixel
     raise DatasetError(f"{path} has no frame at {times_s[len(found)]:.3f} s: it gives {len(found)} of the episode's {len(times_s)} frames")
 
 
-def _frames_from(path: Path, start_s: float) -> Iterator[tuple[float, VideoFrame]]:
-    """Times in seconds and frames, decoded one after another from the key frame before `start_s`."""
+def frames_from(path: Path, start_s: float) -> Iterator[tuple[float, VideoFrame]]:
+    """Times in seconds and frames, decoded one after another from the key frame before `start_s`.
+
+    Raises:
+        FFmpegError: When the file or a frame of it is damaged.
+        DatasetError: When the file holds no video.
+    """
     with av.open(str(path)) as container:
-        stream = _video_stream(path, container)
+        stream = video_stream(path, container)
         time_base = float(stream.time_base or 0)
         origin = stream.start_time or 0
         if start_s > 0:
@@ -67,7 +72,8 @@ def _frames_from(path: Path, start_s: float) -> Iterator[tuple[float, VideoFrame
                 yield time_s, frame
 
 
-def _video_stream(path: Path, container: InputContainer) -> VideoStream:
+def video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """The file's first video stream, set to refuse damage. Raises `DatasetError` when there is none."""
     if not container.streams.video:
         raise DatasetError(f"{path} holds no video stream")
     stream = container.streams.video[0]
