@@ -101,14 +101,13 @@ def denoise_futures(
     """
     n, num_clean = clean.shape[0], clean.shape[2]
     video_solver, progress_solver = solvers
-    words = text if isinstance(text, tuple) else model.text_context(text)
     partial = video
     for i, timestep in enumerate(video_solver.schedule.timesteps.tolist()):
         partial = video
         levels = clean.new_tensor([0.0] * num_clean + [timestep] * video.shape[2]).expand(n, -1)
         progress_level = progress_solver.schedule.timesteps[i].to(clean).expand(n)
         latents = torch.cat([clean, video], dim=2)
-        features, progress_velocity = model.denoise_future(latents, levels, words, actions, progress, progress_level, column_mask)
+        features, progress_velocity = model.denoise_future(latents, levels, text, actions, progress, progress_level, column_mask)
         video = video_solver.step(video, features.velocity[:, :, num_clean:], i)
         progress = progress_solver.step(progress, progress_velocity, i)
     return Futures(
