@@ -22,10 +22,13 @@ _EXTRAS = {
     "jinja2": "report",
     "markupsafe": "report",
     "PIL": "report",
+    "peft": "lora",
+    "wandb": "wandb",
 }
 _ADVICE = {
     errno.ENOSPC: "free some space; the same command goes on",
     errno.EDQUOT: "your quota is used up: free some space; the same command goes on",
+    errno.EFBIG: "files may not grow so large here: lift the limit (ulimit -f), or use another disk; the same command goes on",
     errno.EACCES: "use a folder that is yours to read and write",
     errno.EPERM: "use a folder that is yours to read and write",
     errno.EROFS: "use a folder on a disk that can be written",
@@ -102,6 +105,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
     from tau0.evaluate.workers import EvaluationError
     from tau0.model.weights import WeightsError
     from tau0.train.loop import NonFiniteLossError
+    from tau0.train.mesh import LaunchError
     from tau0.train.run import TrainingFailedError
     from tau0.worlds.instructions import UnknownTaskError
     from tau0.worlds.rendering import RenderingUnavailableError
@@ -111,6 +115,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
         ActionError,
         CollectError,
         EvaluationError,
+        LaunchError,
         NonFiniteLossError,
         TrainingFailedError,
         UnknownTaskError,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 from rich.console import Console
@@ -18,6 +18,7 @@ from tau0.cli.evaluate import ClosedLoop, list_episodes
 from tau0.cli.folders import writable_folder
 from tau0.cli.machine import machine, today, versions
 from tau0.cli.shipped import count_scores
+from tau0.cli.spread import Spread, quiet_unless_first
 
 if TYPE_CHECKING:
     from tau0.data.episodes import Dataset
@@ -51,6 +52,8 @@ class Train:
         evaluate_episodes: Episodes a task of such an evaluation.
         candidates: Plans a decision for which the gate is chosen.
         gate_share: Share of decisions that the gate shall let pass without simulation, above 0 and at most 1.
+        on_non_finite: Stop, or leave the step out, when a loss is not a number. Either way the samples are named.
+        spread: For many processes, started by torchrun.
     """
 
     preset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PRESET")]
@@ -68,12 +71,14 @@ class Train:
     evaluate_episodes: int = 4
     candidates: int = 8
     gate_share: float = 0.5
+    on_non_finite: Literal["stop", "skip"] = "stop"
+    spread: Spread = field(default_factory=Spread)
 
     stopped: ClassVar[str] = "Stopped. What was finished is kept; the same command goes on."
 
     def run(self, console: Console, stderr: Console) -> int:  # noqa: ARG002
         """Trains, or goes on training, and chooses the gate."""
-        with Bars(console) as bars:
+        with Bars(quiet_unless_first(console, self.spread.launch())) as bars:
             folder = self.train(bars)
             bars.say(f"{folder}: trained. Try it: tau0 demo --checkpoint {folder}")
         return 0
@@ -88,12 +93,20 @@ class Train:
         from tau0.data.episodes import Dataset
         from tau0.train.gate import check_held_out, choose_gate
         from tau0.train.run import Callbacks, run
+        from tau0.train.sharded_run import run_sharded
 
+        launch = self.spread.launch()
         dataset = Dataset.open(self.data)
         check_held_out(dataset, recipe.embodiment.action_horizon)
         watch = _Watch(bars, self._evaluation(dataset, bars))
         callbacks = Callbacks(on_stage=bars.show, on_step=watch.on_step, on_checkpoint=watch.on_checkpoint)
-        folder = run(recipe, self.data, self.out, callbacks, self._provenance(dataset), self.autoencoder)
+        provenance = self._provenance(dataset)
+        if launch is None:
+            folder = run(recipe, self.data, self.out, callbacks, provenance, self.autoencoder)
+        else:
+            folder = run_sharded(recipe, self.data, self.out, launch, self.spread.run(self.autoencoder), callbacks, provenance)
+            if launch.rank > 0:
+                return folder
         text = f"{self.candidates} plans at held-out windows"
         torch.set_num_threads(1)  # windows are scored one by one: threads would mostly wait for each other
         gate = choose_gate(
@@ -131,6 +144,7 @@ class Train:
             evaluate_minutes=self.evaluate_minutes,
             evaluate_episodes=self.evaluate_episodes,
             autoencoder=autoencoder,
+            on_non_finite=self.on_non_finite,
         )
         return Recipe(name=self.preset, embodiment=EMBODIMENT, model=preset.model, autoencoder=preset.autoencoder, train=train)
 

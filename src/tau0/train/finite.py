@@ -10,6 +10,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from tau0.train.config import TrainConfig
+from tau0.train.parallel import is_first
 
 MAX_SKIPPED = 10
 """So many steps in a row without a finite gradient are no accident: the run stops even where it may skip."""
@@ -50,7 +51,7 @@ class FiniteGuard:
         named = _gather(culprits())
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
-        if not dist.is_initialized() or dist.get_rank() == 0:
+        if is_first():
             with (self._folder / NON_FINITE_NAME).open("a") as file:
                 file.write(json.dumps({"step": step, "not_finite": bad, "samples": named}) + "\n")
         if self._may_skip and self._in_a_row <= MAX_SKIPPED:

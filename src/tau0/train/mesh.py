@@ -57,23 +57,28 @@ def mesh_shape(world: int, shard_over: int | None) -> dict[str, int]:
 
 
 @contextmanager
-def joined(launch: Launch, shard_over: int | None = None) -> Iterator[DeviceMesh]:
-    """The mesh of all processes, on GPUs where there are some; the group is left at the end.
+def joined(launch: Launch) -> Iterator[None]:
+    """Enters the group of all processes, and leaves it at the end.
 
     Numbers and checkpoints' plans travel by gloo also where gradients travel by nccl.
     """
-    shape = mesh_shape(launch.world, shard_over)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
+    if torch.cuda.is_available():
         torch.cuda.set_device(launch.local_rank)
+        backends = "cpu:gloo,cuda:nccl"
     else:
         torch.set_num_threads(1)
-    backends = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+        backends = "gloo"
     dist.init_process_group(backends, rank=launch.rank, world_size=launch.world, timeout=LONGEST_WAIT)
     try:
-        yield init_device_mesh(device, tuple(shape.values()), mesh_dim_names=tuple(shape))
+        yield
     finally:
         dist.destroy_process_group()
+
+
+def make_mesh(shard_over: int | None = None) -> DeviceMesh:
+    """The mesh of all processes of the group, on GPUs where there are some. Raises `LaunchError` as `mesh_shape`."""
+    shape = mesh_shape(dist.get_world_size(), shard_over)
+    return init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", tuple(shape.values()), mesh_dim_names=tuple(shape))
 
 
 def mesh_device(mesh: DeviceMesh) -> torch.device:

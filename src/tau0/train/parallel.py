@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -65,6 +65,22 @@ def agree(error: Exception | None) -> None:
     for other in met:
         if other is not None:
             raise other
+
+
+def is_first() -> bool:
+    """Whether this process is the first of its group, or alone."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def first_does(work: Callable[[], object]) -> None:
+    """Work of the first process, for which all wait; its error is everybody's."""
+    error = None
+    if is_first():
+        try:
+            work()
+        except Exception as caught:
+            error = caught
+    agree(error)
 
 
 def local(tensor: Tensor) -> Tensor:

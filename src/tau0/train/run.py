@@ -58,7 +58,8 @@ class Recipe:
 
     def fingerprint(self, dataset: Dataset) -> str:
         """Changes with anything that would make resuming wrong; not with how long, how often or with how many workers."""
-        free = {"minutes": 0.0, "max_steps": None, "checkpoint_minutes": 0.0, "evaluate_minutes": 0.0, "evaluate_episodes": 0, "workers": 0}
+        free: dict[str, Any] = {"minutes": 0.0, "max_steps": None, "checkpoint_minutes": 0.0, "workers": 0, "on_non_finite": "stop"}
+        free |= {"evaluate_minutes": 0.0, "evaluate_episodes": 0}
         fixed = replace(self, train=replace(self.train, **free))
         return hashlib.sha256(f"{json.dumps(asdict(fixed), sort_keys=True)} {dataset.num_rows}".encode()).hexdigest()[:16]
 
@@ -73,7 +74,9 @@ class Callbacks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
+class Job:
+    """A run that is ready to train its world model: autoencoder and latents are there."""
+
     recipe: Recipe
     data: Path
     out: Path
@@ -106,6 +109,19 @@ def run(
         TrainingFailedError: When a worker failed.
         KeyboardInterrupt: After everything was saved.
     """
+    _run_workers(prepare(recipe, data, out, callbacks, provenance, autoencoder_from), callbacks)
+    return out / CHECKPOINT_FOLDER
+
+
+def prepare(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    callbacks: Callbacks,
+    provenance: dict[str, str] | None = None,
+    autoencoder_from: Path | None = None,
+) -> Job:
+    """Everything before the world model: autoencoder and latents, what is there already not again. Arguments and errors as `run`."""
     out.mkdir(parents=True, exist_ok=True)
     recover_files(out / CHECKPOINT_FOLDER)
     dataset = Dataset.open(data)
@@ -127,15 +143,13 @@ def run(
     except BrokenProcessPool:
         message = "a process that encodes pictures was killed (out of memory?); the same command goes on, with fewer workers it needs less"
         raise TrainingFailedError(message) from None
-    job = _Job(
+    return Job(
         recipe=recipe, data=data, out=out, codec=fit_codec(dataset),
         fingerprint=recipe.fingerprint(dataset), provenance=provenance or {},
     )  # fmt: skip
-    _run_workers(job, callbacks)
-    return out / CHECKPOINT_FOLDER
 
 
-def _run_workers(job: _Job, callbacks: Callbacks) -> None:
+def _run_workers(job: Job, callbacks: Callbacks) -> None:
     """Starts the workers, passes on what rank 0 reports, and on Ctrl-C lets them save before raising again."""
     context = get_context("spawn")
     reports, replies, stop = context.Queue(), context.Queue(), context.Event()
@@ -189,7 +203,7 @@ def _listen(workers: list[Any], reports: Queue[tuple[str, Any]], replies: Queue[
     return kind != "done"
 
 
-def _work(place: Place, job: _Job, rendezvous: Path, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
+def _work(place: Place, job: Job, rendezvous: Path, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
     """One training process. Ctrl-C is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -203,7 +217,8 @@ def _work(place: Place, job: _Job, rendezvous: Path, reports: Queue[Any], replie
         leave()
 
 
-def _train(place: Place, job: _Job, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
+def open_source(job: Job) -> tuple[TrainingSource, Checkpoint]:
+    """The samples of a job, and its checkpoint with fresh networks, which are the same on every process."""
     recipe, config = job.recipe, job.recipe.train
     dataset = Dataset.open(job.data)
     autoencoder = load_autoencoder(recipe.autoencoder, job.out / AUTOENCODER_FOLDER)
@@ -220,6 +235,12 @@ def _train(place: Place, job: _Job, reports: Queue[Any], replies: Queue[None], s
     torch.manual_seed(config.seed)
     checkpoint = build(checkpoint_config(job, text.identity))
     checkpoint.autoencoder.load_state_dict(autoencoder.state_dict())
+    return source, checkpoint
+
+
+def _train(place: Place, job: Job, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
+    recipe, config = job.recipe, job.recipe.train
+    source, checkpoint = open_source(job)
     networks = Networks(checkpoint.model, None if config.shared_trunk else checkpoint.simulator)
     writer = MetricsWriter(job.out, saved_step(job.out)) if place.rank == 0 else nullcontext()
     with writer as metrics:
@@ -229,7 +250,7 @@ def _train(place: Place, job: _Job, reports: Queue[Any], replies: Queue[None], s
         )  # fmt: skip
 
 
-def checkpoint_config(job: _Job, text: str) -> CheckpointConfig:
+def checkpoint_config(job: Job, text: str) -> CheckpointConfig:
     """What the checkpoint says about itself. With two models, each carries only its own parts."""
     recipe = job.recipe
     shared = recipe.train.shared_trunk
@@ -249,7 +270,7 @@ def checkpoint_config(job: _Job, text: str) -> CheckpointConfig:
 class _Reporter:
     """Rank 0's listener: metrics to disk, progress to the parent, checkpoints from the averaged weights."""
 
-    def __init__(self, job: _Job, checkpoint: Checkpoint, metrics: Any, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
+    def __init__(self, job: Job, checkpoint: Checkpoint, metrics: Any, reports: Queue[Any], replies: Queue[None], stop: Event) -> None:
         self._job, self._checkpoint, self._metrics = job, checkpoint, metrics
         self._reports, self._replies, self._stop = reports, replies, stop
 

@@ -70,7 +70,7 @@ def shard(networks: nn.Module, mesh: DeviceMesh, config: ShardingConfig) -> None
 
     Args:
         networks: On any device, "meta" included: then give them memory with `to_empty` and weights afterwards.
-        mesh: From `joined`.
+        mesh: From `make_mesh`.
         config: How.
     """
     whole = replicated_parameters(networks)

@@ -10,21 +10,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from tau0.checkpoint import CheckpointError
-from tau0.train.parallel import agree
-from tau0.train.state import Average, Position
+from tau0.train.disk import NotingWriter
+from tau0.train.parallel import first_does, is_first
+from tau0.train.state import Average, Position, check_recipe, read_position
 
 SHARDS_FOLDER, POSITION = "shards", "position.json"
 _STEP, _DRAFT = "step-", ".draft-"
@@ -53,11 +52,11 @@ def save_shards(folder: Path, networks: nn.Module, average: Average, optimiser: 
     name = f"{position.step:08d}"
     final, draft = folder / SHARDS_FOLDER / f"{_STEP}{name}", folder / SHARDS_FOLDER / f"{_DRAFT}{name}"
     try:
-        _alone(lambda: _start_draft(draft))
+        first_does(lambda: _start_draft(draft))
         _write_parts(_tensors(networks, average, optimiser), draft)
-        _alone(lambda: _finish(draft, final, position))
+        first_does(lambda: _finish(draft, final, position))
     except Exception:
-        if _rank() == 0:
+        if is_first():
             shutil.rmtree(draft, ignore_errors=True)
         raise
     return final
@@ -72,12 +71,8 @@ def load_shards(folder: Path, networks: nn.Module, average: Average, optimiser: 
     source = latest_shards(folder)
     if source is None:
         return None
-    position = Position(**json.loads((source / POSITION).read_text()))
-    if position.recipe != recipe:
-        raise CheckpointError(
-            f"{folder} holds a run of another recipe ({position.recipe}, this one is {recipe}): continue with the same preset, data and "
-            "settings, or choose another output folder"
-        )
+    position = read_position(source / POSITION)
+    check_recipe(position, recipe, folder)
     try:
         load(_tensors(networks, average, optimiser), storage_reader=FileSystemReader(source))
     except CheckpointException as error:
@@ -96,21 +91,6 @@ def _tensors(networks: nn.Module, average: Average, optimiser: torch.optim.Optim
     return tensors
 
 
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def _alone(work: Callable[[], None]) -> None:
-    """Work of the first process, for which all wait; its error is everybody's."""
-    error = None
-    if _rank() == 0:
-        try:
-            work()
-        except OSError as caught:
-            error = caught
-    agree(error)
-
-
 def _start_draft(draft: Path) -> None:
     draft.parent.mkdir(parents=True, exist_ok=True)
     for old in draft.parent.glob(f"{_DRAFT}*"):
@@ -121,7 +101,7 @@ def _start_draft(draft: Path) -> None:
 def _write_parts(tensors: dict[str, Tensor], draft: Path) -> None:
     """Every process its own file, synced."""
     try:
-        save(tensors, storage_writer=FileSystemWriter(draft))
+        save(tensors, storage_writer=NotingWriter(draft))
     except CheckpointException as error:
         raise _refusal(error, draft) from None
 

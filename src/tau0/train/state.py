@@ -74,22 +74,32 @@ def load_state(folder: Path, model: nn.Module, average: Average, optimiser: torc
     recover_files(state)
     if not (state / _POSITION).is_file():
         return None
-    position = Position(**json.loads((state / _POSITION).read_text()))
-    if position.recipe != recipe:
-        raise CheckpointError(
-            f"{folder} holds a run of another recipe ({position.recipe}, this one is {recipe}): continue with the same preset, data and "
-            "settings, or choose another output folder"
-        )
+    position = read_position(state / _POSITION)
+    check_recipe(position, recipe, folder)
     load_exactly(model, load_file(state / _WEIGHTS), str(state / _WEIGHTS))
     average.tensors.update(load_file(state / _AVERAGE))
     _load_optimiser(optimiser, load_file(state / _OPTIMISER))
     return position
 
 
+def read_position(path: Path) -> Position:
+    """What was written with a state."""
+    return Position(**json.loads(path.read_text()))
+
+
+def check_recipe(position: Position, recipe: str, folder: Path) -> None:
+    """Raises `CheckpointError` when the state in `folder` belongs to another recipe than `recipe`."""
+    if position.recipe != recipe:
+        raise CheckpointError(
+            f"{folder} holds a run of another recipe ({position.recipe}, this one is {recipe}): continue with the same preset, data and "
+            "settings, or choose another output folder"
+        )
+
+
 def saved_step(folder: Path) -> int:
     """The step that a run in `folder` would go on from; 0 where there is none."""
     path = folder / STATE_FOLDER / _POSITION
-    return int(json.loads(path.read_text())["step"]) if path.is_file() else 0
+    return read_position(path).step if path.is_file() else 0
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
