@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import pytest
 import torch
 
@@ -52,3 +54,12 @@ def test_shift_keeps_the_ends_and_moves_toward_noise():
     assert shift(1.0, 5.0) == 1
     assert shift(0.5, 5.0) == pytest.approx(5 / 6)
     assert shift(0.3, 1.0) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_timesteps_are_floored_as_exact_numbers_would_be(k: int):
+    """0.999 (1 - i / n) is a multiple of 0.001 for some n; float64 does not know it."""
+    for n in range(1, 61):
+        levels = [Fraction(999, 1000) * (1 - Fraction(i, n)) for i in range(n)]
+        exact = [int(1000 * k * u / (1 + (k - 1) * u)) for u in levels]
+        assert unipc_schedule(n, float(k)).timesteps.tolist() == exact, n

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from tau0.actions import ActionCodec, Normaliser
 from tau0.checkpoint import SimulatorActions
+from tau0.cli import run
+from tau0.cli.errors import FAILED
 from tau0.encode import executable_actions
 from tau0.model.config import WorldModelConfig
 from tau0.model.world_model import WorldModel
@@ -52,6 +57,14 @@ def test_presets_say_which_are_trained_from_nothing() -> None:
     assert {name for name in PRESETS if preset(name).train is not None} == {"tiny", "nano"}
     with pytest.raises(ValueError, match="did you mean 'wan5b'"):
         preset("wan-5b")
+
+
+def test_train_refuses_the_published_size_in_a_sentence(tmp_path: Path) -> None:
+    said = io.StringIO()
+    status = run(["train", "wan5b", "--data", "d", "--out", str(tmp_path / "out")], Console(file=said), Console(file=said, width=200))
+    assert status == FAILED
+    assert "preset wan5b is too large to train from nothing here (there are tiny, nano): see tau0 convert --help" in said.getvalue()
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_the_policy_does_not_command_is_held_for_the_simulator() -> None:

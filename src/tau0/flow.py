@@ -16,6 +16,7 @@ from torch import Tensor
 
 NUM_TRAIN_LEVELS = 1000
 TIMESTEP_SCALE = 1000.0
+WHOLE_WITHIN = 1e-6
 
 Level = TypeVar("Level", float, Tensor)
 
@@ -71,10 +72,13 @@ def euler_schedule(num_steps: int, k: float = 1.0) -> Schedule:
 
 
 def unipc_schedule(num_steps: int, k: float = 1.0) -> Schedule:
-    """`sigma_i = shift(0.999 (1 - i / n))`; the network is told `floor(1000 sigma)`, the solver keeps the exact sigma."""
+    """`sigma_i = shift(0.999 (1 - i / n))`; the network is told `floor(1000 sigma)`, the solver keeps the exact sigma.
+
+    Where 1000 sigma is a whole number, as 666 for n = 3 at shift 1, float64 may come out a little below it: that is not floored.
+    """
     grid = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
     sigmas = shift(0.999 * (1 - grid), k)
-    return Schedule(sigmas=sigmas, timesteps=torch.floor(TIMESTEP_SCALE * sigmas[:-1]).float())
+    return Schedule(sigmas=sigmas, timesteps=torch.floor(TIMESTEP_SCALE * sigmas[:-1] + WHOLE_WITHIN).float())
 
 
 class Solver(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -165,13 +166,37 @@ def test_half_precision_still_finds_a_wrong_network(tmp_path: Path) -> None:
     assert "action" in failed
 
 
-def test_compiled_blocks_compute_the_same() -> None:
+def test_compiled_blocks_compute_the_same(tmp_path: Path) -> None:
     """Traced and run without code generation, which takes minutes on a CPU."""
     torch.compiler.reset()
-    checks = verify_file(GOLDEN / "vam_two_views.safetensors", Setting(compiler="eager"))
+    checks = verify_file(golden_file("simulator", SIZES[1], tmp_path), Setting(compiler="eager"))
     assert all(check.passed for check in checks), checks
     assert torch._dynamo.utils.counters["frames"]["ok"] >= 2
     torch.compiler.reset()
+
+
+def test_schedules_of_other_lengths_and_shifts_pass(tmp_path: Path) -> None:
+    """Euler by a loop over plain numbers, shifted twice as released."""
+    k, x0 = 2.5, numbers(2, 3, seed=0)
+    tensors = {"initial": x0}
+    for n in (1, 3, 40):
+        sigmas = [1 - i / n for i in range(n + 1)]
+        for _ in range(2):
+            sigmas = [k * u / (1 + (k - 1) * u) for u in sigmas]
+        x = x0.double()
+        for sigma, after in itertools.pairwise(sigmas):
+            x = x + (after - sigma) * ((3 * x).sin() + (0.5 - sigma) * x)
+        name = f"euler.shift{k}.steps{n}"
+        tensors |= {
+            f"{name}.sigmas": torch.tensor(sigmas),
+            f"{name}.timesteps": 1000 * torch.tensor(sigmas[:-1]),
+            f"{name}.final": x.float(),
+        }
+    path = tmp_path / "schedules.safetensors"
+    save_file(tensors, path, {"kind": "schedules", "velocity": "sin(3 x) + (0.5 - sigma) x"})
+    checks = verify_file(path)
+    assert len(checks) == 9
+    assert all(check.passed for check in checks), checks
 
 
 def test_schedules_and_labels_do_not_depend_on_the_setting() -> None:

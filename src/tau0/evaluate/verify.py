@@ -6,6 +6,7 @@ A golden file holds weights, inputs and outputs under the published names (SPEC.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,9 +144,11 @@ def _schedules(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], _: Se
     if "sin(3 x) + (0.5 - sigma) x" not in metadata.get("velocity", ""):
         raise GoldenFileError(f"unknown velocity {metadata.get('velocity')!r}")
     for name in sorted(n.removesuffix(".sigmas") for n in tensors if n.endswith(".sigmas")):
-        solver_name, shift_name, steps_name = name.split(".")
-        k, num_steps = float(shift_name.removeprefix("shift")), int(steps_name.removeprefix("steps"))
-        if solver_name == "euler":
+        match = re.fullmatch(r"(euler|unipc)\.shift([\d.]+)\.steps(\d+)", name)
+        if match is None:
+            raise GoldenFileError(f"{name!r} is not (euler or unipc).shiftK.stepsN")
+        k, num_steps = float(match[2]), int(match[3])
+        if match[1] == "euler":
             schedule = _shifted_again(euler_schedule(num_steps, k), k)
             solver = Euler(schedule)
         else:
