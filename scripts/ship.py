@@ -1,8 +1,8 @@
 """Puts a trained checkpoint into the package, with what it scored and a card.
 
-    python scripts/ship.py runs/ship runs/ship/evaluation.jsonl [runs/ship/card.json]
+    python scripts/ship.py runs/reproduce/train runs/reproduce/evaluation.jsonl [runs/reproduce/card.json]
 
-Scores go into the config, where `tau0 reproduce` and the demo find them.
+The card is best made on data that had no part in training (`tau0 card RUN --data data/unseen --unseen`). Scores go into the config, where `tau0 reproduce` and the demo find them.
 """
 
 from __future__ import annotations
@@ -69,8 +69,7 @@ A world model of {sizes} for five Meta-World tasks: one trunk for policy and sim
 |---|---|
 {facts}
 
-Data: `tau0 collect --out data/demo5 --demonstrations 120 --failures 40 --branch-groups 50 --seed 0`.
-Its seeds run from 1,000,000 up; evaluation uses seeds below 1,000.
+All of it, data included, is what `make reproduce` makes from nothing. Collecting uses seeds from 1,000,000 up, evaluation those below.
 
 ## Closed loop
 
@@ -84,7 +83,10 @@ Unseen initial states, the same for all modes, {MAX_STEPS} steps an episode, eig
 {autoencoder.strip()}
 ```
 
-## Simulator, on held-out windows (`tau0 card`)
+## Simulator
+
+On windows of episodes that were collected afterwards with another seed, `tau0 collect --out data/unseen --demonstrations 24 --failures 24
+--branch-groups 12 --seed 1`, then `tau0 card shipped --data data/unseen --unseen --windows 480`:
 
 ```json
 {simulator.strip()}
