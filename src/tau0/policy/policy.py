@@ -101,10 +101,8 @@ class VideoActionPolicy:
     def _trunk(self, conditioning: Conditioning, future: Tensor, timestep: float) -> VideoFeatures:
         """One trunk pass over [current, future]; the current frame is clean."""
         current = conditioning.current
-        levels = [0.0] * current.shape[2] + [timestep] * future.shape[2]
-        return self._model.video_features(
-            torch.cat([current, future], dim=2), current.new_tensor([levels]), self._text.of(conditioning.text)
-        )
+        levels = torch.cat([current.new_zeros(1, current.shape[2]), current.new_full((1, future.shape[2]), timestep)], dim=1)
+        return self._model.video_features(torch.cat([current, future], dim=2), levels, self._text.of(conditioning.text))
 
     @torch.inference_mode()
     def _velocity(self, context: tuple[tuple[Tensor, Tensor], ...], state: Tensor, noisy: Tensor, timestep: float) -> Tensor:

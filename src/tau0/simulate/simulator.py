@@ -104,8 +104,8 @@ def denoise_futures(
     partial = video
     for i, timestep in enumerate(video_solver.schedule.timesteps.tolist()):
         partial = video
-        levels = clean.new_tensor([0.0] * num_clean + [timestep] * video.shape[2]).expand(n, -1)
-        progress_level = progress_solver.schedule.timesteps[i].to(clean).expand(n)
+        levels = torch.cat([clean.new_zeros(n, num_clean), clean.new_full((n, video.shape[2]), timestep)], dim=1)
+        progress_level = clean.new_full((n,), float(progress_solver.schedule.timesteps[i]))
         latents = torch.cat([clean, video], dim=2)
         features, progress_velocity = model.denoise_future(latents, levels, text, actions, progress, progress_level, column_mask)
         video = video_solver.step(video, features.velocity[:, :, num_clean:], i)
