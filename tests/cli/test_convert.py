@@ -87,6 +87,9 @@ def test_nothing_is_replaced_unasked(policy: dict[str, Tensor], tmp_path: Path, 
     status, _, err = outcome(*COMMAND[:-1], "precious", "--replace")
     assert (status, "is not what would be written" in err) == (FAILED, True)
     assert (tmp_path / "precious" / "thesis.tex").exists()
+    status, _, err = outcome("convert", "to-published", "checkpoint", "--form", "policy", "--out", "checkpoint", "--replace")
+    assert (status, "checkpoint holds checkpoint, which is read" in err) == (FAILED, True)
+    assert load(Path("checkpoint")).config.name == "converted"
 
 
 def test_every_name_is_said(policy: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

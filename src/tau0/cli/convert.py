@@ -77,7 +77,8 @@ class FromPublished:
         if (self.trunk is None) == (self.policy is None and self.simulator is None):
             raise UsageError("give --policy, --simulator or both, or --trunk alone")
         conversion = self._plan()
-        check_new_folder(self.out, self.replace, conversion.num_bytes / 1e6)
+        given = [path for path in (self.policy, self.simulator, self.trunk, self.autoencoder, self.encoders) if path is not None]
+        check_new_folder(self.out, self.replace, conversion.num_bytes / 1e6, given)
         with Bars(console) as bars:
             conversion.write(self.out, _counter(bars, conversion.num_bytes))
         console.print(_table(conversion))
@@ -137,8 +138,9 @@ class ToPublished:
 
         from tau0.convert.published_folder import plan_export
 
-        export = plan_export(find_checkpoint(self.checkpoint), self.form, is_fused=self.fused, dtype=_dtype(self.dtype))
-        check_new_folder(self.out, self.replace, export.num_bytes / 1e6)
+        folder = find_checkpoint(self.checkpoint)
+        export = plan_export(folder, self.form, is_fused=self.fused, dtype=_dtype(self.dtype))
+        check_new_folder(self.out, self.replace, export.num_bytes / 1e6, [folder])
         with Bars(console) as bars:
             export.write(self.out, int(self.shard_gb * 1e9), _counter(bars, export.num_bytes))
         console.print(

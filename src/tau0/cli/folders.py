@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tau0.cli.arguments import UsageError
@@ -32,12 +33,15 @@ def writable_folder(path: Path, needed_mb: float = SMALLEST_MB) -> Path:
     return path
 
 
-def check_new_folder(path: Path, may_replace: bool, needed_mb: float) -> None:
+def check_new_folder(path: Path, may_replace: bool, needed_mb: float, sources: Sequence[Path]) -> None:
     """Lets pass a folder that can be written whole: a new or empty one, or one like it (with a config.json) that may be replaced.
 
     Raises:
-        UsageError: There is something else in its place, or its parent cannot be written or has too little space.
+        UsageError: There is something else in its place, it holds one of the `sources`, or its parent cannot be written or has too little
+            space.
     """
+    if held := [source for source in sources if source.resolve().is_relative_to(path.resolve())]:
+        raise UsageError(f"{path} holds {held[0]}, which is read: name another folder")
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         if not (path / "config.json").is_file():
             raise UsageError(f"{path} exists and is not what would be written: name another folder")
