@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from tau0.checkpoint import config_from_json
 from tau0.cli import run
@@ -58,6 +60,20 @@ def test_training_leaves_a_checkpoint_with_a_gate_and_a_record(trained: Path) ->
     assert config.provenance["data"].startswith("data: 8 episodes")
     lines = [json.loads(line) for line in (trained / "closed_loop.jsonl").read_text().splitlines()]
     assert lines[-1]["single"].keys() == {TASK}
+
+
+def test_torchrun_trains_adapters_on_two_processes_from_a_checkpoint(trained: Path, data: Path, tmp_path: Path) -> None:
+    out, start = tmp_path / "run", trained / "checkpoint"
+    options = ("--max-steps", "2", "--workers", "1", "--candidates", "2", "--autoencoder", start)
+    spread = ("--spread.start", start, "--spread.lora-rank", "2", "--spread.micro-batches", "2")
+    command = ("torch.distributed.run", "--nproc-per-node", "2", "-m", "tau0", "train", "tiny", "--data", data, "--out", out)
+    done = subprocess.run([sys.executable, "-m", *map(str, (*command, *options, *spread))], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("trained. Try it") == 1
+    before, after = (load_file(folder / "checkpoint" / "model.safetensors") for folder in (trained, out))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(".blocks." in name and name.endswith(".weight") for name in changed)
 
 
 def test_evaluation_is_paired_and_goes_on(trained: Path, tmp_path: Path) -> None:
