@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -70,6 +71,10 @@ def observe(checkpoint: Checkpoint, instruction: str = "open the drawer") -> tor
     assert conditioning.current.shape == (1, 6, 1, 4, 8)
     frames = latents_to_frames(checkpoint, conditioning.current)
     assert frames.shape == (1, 2, 1, 32, 32, 3)
+    future = torch.randn(3, 6, 2, 4, 8, generator=torch.Generator().manual_seed(0))
+    video = latents_to_frames(checkpoint, torch.cat([conditioning.current.expand(3, -1, -1, -1, -1), future], dim=2))
+    assert np.array_equal(latents_to_frames(checkpoint, future, conditioning.current), video[:, :, 1:])
+    assert video.shape == (3, 2, 9, 32, 32, 3)
     return torch.cat([conditioning.current.flatten(), conditioning.text.flatten()])
 
 

@@ -81,9 +81,18 @@ def executable_actions(
 
 
 @torch.inference_mode()
-def latents_to_frames(checkpoint: Checkpoint, latents: Float[Tensor, "n z f h vw"]) -> Pixels:
-    """Latent frames on the canvas as pictures: uint8 (n, v, f, h, w, 3)."""
+def latents_to_frames(
+    checkpoint: Checkpoint, latents: Float[Tensor, "n z f h vw"], current: Float[Tensor, "1 z 1 h vw"] | None = None
+) -> Pixels:
+    """Latent frames on the canvas as pictures: uint8 (n, v, t, h, w, 3).
+
+    An autoencoder that shrinks time decodes a sequence from its first frame on. Future frames then need the current one before them, which
+    is not part of the result: f latent frames are 4 f pictures. Without it the first of them is taken for a still, and is one picture.
+    """
+    num_clean = 0
+    if current is not None and checkpoint.autoencoder.stride[0] > 1:
+        num_clean, latents = 1, torch.cat([current.expand(len(latents), -1, -1, -1, -1), latents], dim=2)
     num_views = len(checkpoint.config.embodiment.cameras)
     views = rearrange(canvas_to_views(latents, num_views), "n v z f h w -> (n v) z f h w")
-    pixels = checkpoint.autoencoder.decode(views)
+    pixels = checkpoint.autoencoder.decode(views)[:, :, num_clean:]
     return tensor_to_pixels(rearrange(pixels, "(n v) c f h w -> n v f c h w", v=num_views))
