@@ -99,18 +99,24 @@ def test_correlation_by_lag_is_numpys_own() -> None:
     assert lagged_correlation(pictures[3:], pictures[:-3])[MAX_LAG + 3] == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("feature", "where"), [("observation.state", ["observation.state"]), ("action", ["action"])])
-def test_millimetres_are_an_error(sound: Path, feature: str, where: list[str]) -> None:
+@pytest.mark.parametrize("feature", ["observation.state", "action"])
+def test_millimetres_are_an_error(sound: Path, feature: str) -> None:
     for path in sorted(sound.glob("data/*/*.parquet")):
         numbers = np.array(pq.read_table(path)[feature].to_pylist())
-        numbers[:, :3] *= 1000
-        rewrite(path, **{feature: numbers})
+        rewrite(path, **{feature: np.concatenate([numbers[:, :3] * 1000, numbers[:, 3:]], axis=1)})
     diagnosis = examine(sound, ExamineSpec(max_videos=0))
-    errors = [finding for finding in diagnosis.findings if finding.severity == "error"]
-    assert [finding.where for finding in errors] == [*where, "action against observation.state"]
-    assert "farther than any arm does in metres" in errors[0].what
-    assert "factor of about 1000: x, y, z" in errors[1].what
+    errors = [group for group in grouped(diagnosis.findings) if group.finding.severity == "error"]
+    assert [group.episodes for group in errors] == [(0, 1, 2, 3), ()]
+    assert "positions are farther away than any arm reaches in metres: x" in errors[0].finding.what
+    assert "factor of about 1000: x, y, z" in errors[1].finding.what
     assert not diagnosis.is_usable
+
+
+def test_millimetres_in_one_episode_alone(sound: Path, rows_file: Path) -> None:
+    numbers = {name: np.array(pq.read_table(rows_file)[name].to_pylist()) * 1000 for name in ("observation.state", "action")}
+    rewrite(rows_file, **numbers)
+    errors = [finding for finding in examine(sound, ExamineSpec(max_videos=0)).findings if finding.severity == "error"]
+    assert [(finding.check, finding.episode) for finding in errors] == [("units", 1), ("units", 1)]
 
 
 def test_outliers_and_numbers_that_never_change(sound: Path, rows_file: Path) -> None:

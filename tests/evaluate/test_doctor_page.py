@@ -71,7 +71,7 @@ def test_everything_is_on_the_page_and_nothing_is_fetched(diagnosis: Diagnosis, 
     assert "The same in 2 episodes: 4, 5" in page
     assert page.count("data:image/webp;base64,") == 2
     assert page.count('class="plot"') == 1
-    assert "1 numbers do not move in this episode: still." in page
+    assert "1 number without motion in this episode: still." in page
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert not list(tmp_path.glob("new/.*"))
 

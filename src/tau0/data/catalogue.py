@@ -133,11 +133,11 @@ def read_v3(info: Info) -> Contents:
 
 
 def total_quirks(info: Info, episodes: Sequence[EpisodeInfo]) -> tuple[Finding, ...]:
-    """Where info.json counts otherwise than the list of episodes."""
+    """Where info.json counts otherwise than the list of episodes, and where that does not number them from 0."""
     listed = {"total_episodes": len(episodes), "total_frames": sum(episode.length for episode in episodes)}
     if info.has_file_per_episode:
         listed["total_videos"] = sum(len(episode.videos) for episode in episodes)
-    return tuple(
+    found = [
         Finding(
             severity="warning",
             check="totals",
@@ -147,7 +147,12 @@ def total_quirks(info: Info, episodes: Sequence[EpisodeInfo]) -> tuple[Finding, 
         )
         for name, count in listed.items()
         if info.totals.get(name, count) != count
-    )
+    ]
+    if (episodes[0].index, episodes[-1].index) != (0, len(episodes) - 1):
+        what = f"the {len(episodes)} episodes are numbered from {episodes[0].index} to {episodes[-1].index}"
+        advice = "they keep their numbers; nothing to do"
+        found.append(Finding(severity="note", check="numbering", where="meta", what=what, advice=advice))
+    return tuple(found)
 
 
 def absent_quirks(root: Path, cameras: Sequence[str]) -> tuple[Finding, ...]:

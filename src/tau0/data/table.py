@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,29 @@ from tau0.data.schema import EPISODE_INDEX, FRAME_INDEX, INDEX, TASK_INDEX, TIME
 
 Columns = dict[str, NDArray[Any]]
 
+FOOTERS_KEPT = 4
 NUMBERING = (TIMESTAMP, FRAME_INDEX, EPISODE_INDEX, INDEX, TASK_INDEX)
 _TEXT = ("video", "image", "string", "language")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Footer:
+    """What a parquet file says about itself: its metadata, and the first and last episode of each row group, None where not told."""
+
+    metadata: pq.FileMetaData
+    episodes: tuple[tuple[int, int] | None, ...]
+
+    @classmethod
+    def of(cls, metadata: pq.FileMetaData) -> _Footer:
+        names, spans = metadata.schema.names, []
+        for group in range(metadata.num_row_groups):
+            told = metadata.row_group(group).column(names.index(EPISODE_INDEX)).statistics if EPISODE_INDEX in names else None
+            spans.append((told.min, told.max) if told is not None and told.has_min_max else None)
+        return cls(metadata=metadata, episodes=tuple(spans))
+
+    def groups_with(self, episode: int | None) -> tuple[int, ...]:
+        """The row groups that may hold rows of an episode; all of them for None."""
+        return tuple(i for i, span in enumerate(self.episodes) if span is None or episode is None or span[0] <= episode <= span[1])
 
 
 class RowReader:
@@ -31,7 +53,7 @@ class RowReader:
     def __init__(self, info: Info, tasks: Mapping[int, str]) -> None:
         self._info = info
         self._task_of = {text: index for index, text in tasks.items()}
-        self._footer: tuple[Path, pq.FileMetaData] | None = None
+        self._footers: dict[Path, _Footer] = {}
         self._held: tuple[Path, tuple[int, ...], Columns] | None = None
 
     def rows(self, episode: EpisodeInfo) -> Columns:
@@ -44,14 +66,22 @@ class RowReader:
                 or there are fewer or more rows than the episode is long.
         """
         path = episode.data_path
-        with open_parquet(path, self._footer[1] if self._footer and self._footer[0] == path else None) as file:
-            self._footer = path, file.metadata
-            groups = _row_groups(file.metadata, None if self._info.has_file_per_episode else episode.index)
+        known = self._footers.pop(path, None)
+        with open_parquet(path, known.metadata if known else None) as file:
+            footer = known or _Footer.of(file.metadata)
+            groups = footer.groups_with(None if self._info.has_file_per_episode else episode.index)
             if self._held is None or self._held[:2] != (path, groups):
                 self._held = None
                 self._held = path, groups, _read_columns(file, groups, path, self._info)
+        self._remember(path, footer)
         own = _rows_of(self._held[2], episode, path, self._info)
         return own | {name: self._worked_out(name, episode) for name in NUMBERING if name not in own}
+
+    def _remember(self, path: Path, footer: _Footer) -> None:
+        """Keeps the footers of the files used last: parsing one takes longer than reading an episode."""
+        self._footers[path] = footer
+        while len(self._footers) > FOOTERS_KEPT:
+            del self._footers[next(iter(self._footers))]
 
     def _worked_out(self, name: str, episode: EpisodeInfo) -> NDArray[Any]:
         frame = np.arange(episode.length)
@@ -78,19 +108,6 @@ def check_rows(rows: Mapping[str, NDArray[Any]], episode: EpisodeInfo, info: Inf
         raise DatasetError(f"{episode.data_path}, episode {episode.index}: {finding.what}")
 
 
-def _row_groups(footer: pq.FileMetaData, episode: int | None) -> tuple[int, ...]:
-    """The row groups that may hold rows of an episode, by the footer alone; all where that is not known."""
-    names = footer.schema.names
-    if episode is None or EPISODE_INDEX not in names:
-        return tuple(range(footer.num_row_groups))
-    column, groups = names.index(EPISODE_INDEX), []
-    for group in range(footer.num_row_groups):
-        span = footer.row_group(group).column(column).statistics
-        if span is None or not span.has_min_max or span.min <= episode <= span.max:
-            groups.append(group)
-    return tuple(groups)
-
-
 def _read_columns(file: pq.ParquetFile, groups: tuple[int, ...], path: Path, info: Info) -> Columns:
     there = set(file.schema_arrow.names)
     wanted = {feature.name: feature for feature in info.features.values() if feature.dtype not in _TEXT}
@@ -99,7 +116,7 @@ def _read_columns(file: pq.ParquetFile, groups: tuple[int, ...], path: Path, inf
         raise DatasetError(f"{path} lacks the feature {', '.join(missing)}, which meta/info.json declares")
     numbering = {name: Feature(name=name, dtype="", shape=(1,), names=()) for name in NUMBERING}
     features = [feature for name, feature in (numbering | wanted).items() if name in there]
-    table = file.read_row_groups(list(groups), columns=[feature.name for feature in features])
+    table = file.read_row_groups(list(groups), columns=[feature.name for feature in features], use_threads=False)
     return {feature.name: _column(table[feature.name].combine_chunks(), feature, path) for feature in features}
 
 

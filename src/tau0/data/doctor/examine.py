@@ -11,7 +11,7 @@ import numpy as np
 
 from tau0.data.doctor.diagnosis import CameraReport, Diagnosis, EpisodeLine, ShownEpisode, worst_of
 from tau0.data.doctor.label_rules import Labels
-from tau0.data.doctor.number_rules import OutlierCounter, check_numbers, dimensions, thinned
+from tau0.data.doctor.number_rules import OutlierCounter, check_episode_units, check_numbers, dimensions, thinned
 from tau0.data.doctor.row_rules import check_episode_rows
 from tau0.data.doctor.survey import EpisodeView, RowSample, look_through
 from tau0.data.doctor.video_rules import Alignment, check_episode_videos, check_headers
@@ -94,7 +94,8 @@ class _Ward:
         self._frames.update({watched.camera: watched.num_frames for watched in view.cameras})
         if is_shown:
             self._shown.append(_to_show(self._dataset, view, self._spec.num_points))
-        return [*check_episode_rows(self._dataset, view), *check_episode_videos(self._dataset, view)]
+        checks = (check_episode_rows, check_episode_videos, check_episode_units)
+        return [finding for check in checks for finding in check(self._dataset, view)]
 
     def conclude(self) -> list[Finding]:
         """What only shows when all episodes have been seen; goes through the rows, not the pictures, once more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +36,7 @@ class Labels:
     """What is said about episodes, gathered over them."""
 
     texts: Counter[str] = field(default_factory=Counter)
+    instructed: int = 0
     empty: list[int] = field(default_factory=list)
     several: list[int] = field(default_factory=list)
     successes: dict[int, bool] = field(default_factory=dict)
@@ -44,7 +45,6 @@ class Labels:
     actions: int = 0
     states: int = 0
     used: set[int] = field(default_factory=set)
-    columns: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, dataset: Dataset, view: EpisodeView) -> None:
         """Takes in an episode."""
@@ -60,7 +60,9 @@ class Labels:
         self.used |= set(rows[TASK_INDEX].tolist())
         said = {dataset.tasks[index] for index in set(rows[TASK_INDEX].tolist()) & set(dataset.tasks)}
         self.texts.update(said - {""})
-        if said and not any(text.strip() for text in said):
+        is_told = any(text.strip() for text in said)
+        self.instructed += is_told
+        if said and not is_told:
             self.empty.append(episode.index)
         if len(said) > 1 or len(episode.tasks) > 1:
             self.several.append(episode.index)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tau0.data.doctor.survey import EpisodeView, Numbers, RowSample, is_wrap
 from tau0.data.episodes import Dataset
 from tau0.data.findings import Finding
-from tau0.data.row_checks import listed
+from tau0.data.row_checks import listed, place
 from tau0.data.schema import ACTION, STATE
 
 CONSTANT = 1e-6
@@ -91,7 +91,34 @@ def dimensions(dataset: Dataset, sample: RowSample) -> tuple[Dimension, ...]:
 
 def check_numbers(dims: Sequence[Dimension]) -> list[Finding]:
     """Everything that can be said of the numbers without going through the rows again."""
-    return [*_constant(dims), *_positions(dims), *_angles(dims), *_thousandths(dims)]
+    return [*_constant(dims), *_angles(dims), *_thousandths(dims)]
+
+
+def check_episode_units(dataset: Dataset, view: EpisodeView) -> list[Finding]:
+    """Millimetres, by the typical size of what is called a position; episode by episode, since one recorder of several may be set wrong."""
+    found = []
+    for feature in (STATE, ACTION):
+        numbers = view.numbers(feature)
+        named = [i for i, name in enumerate(dataset.features[feature].names) if _POSITION.search(name)] if numbers is not None else []
+        if numbers is None or not named or numbers.shape[1] <= max(named):
+            continue
+        sizes = np.quantile(np.abs(numbers[:, named]), 0.9, axis=0)
+        if sizes.max() <= FARTHEST_M:
+            continue
+        far = ", ".join(
+            f"{dataset.features[feature].names[i]} {size:.4g}" for i, size in zip(named, sizes, strict=True) if size > FARTHEST_M
+        )
+        found.append(
+            Finding(
+                severity="error",
+                check="units",
+                where=f"{feature}, {place(view.episode, dataset.info)}",
+                what=f"positions are farther away than any arm reaches in metres: {far}",
+                advice=f"the {feature} looks like millimetres: divide by 1000, or say so in the source's description",
+                episode=view.episode.index,
+            )
+        )
+    return found
 
 
 class OutlierCounter:
@@ -163,26 +190,6 @@ def _constant(dims: Sequence[Dimension]) -> list[Finding]:
             )
             advice = "they carry nothing and cannot be normalised: leave them out of the source's description"
             found.append(Finding(severity="warning", check="constant numbers", where=feature, what=what, advice=advice))
-    return found
-
-
-def _positions(dims: Sequence[Dimension]) -> list[Finding]:
-    """Millimetres, by the typical size of what is called a position."""
-    found = []
-    for feature in (STATE, ACTION):
-        named = [dim for dim in dims if dim.feature == feature and _POSITION.search(dim.name)]
-        far = [dim for dim in named if _typical(dim) > FARTHEST_M]
-        if far:
-            sizes = ", ".join(f"{dim.name} {dim.quantiles[1]:.4g} to {dim.quantiles[5]:.4g}" for dim in far)
-            found.append(
-                Finding(
-                    severity="error",
-                    check="units",
-                    where=feature,
-                    what=f"positions reach {max(map(_typical, far)):.4g}, farther than any arm does in metres: {sizes}",
-                    advice="these look like millimetres: divide by 1000, or say so in the source's description",
-                )
-            )
     return found
 
 

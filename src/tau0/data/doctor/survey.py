@@ -87,7 +87,7 @@ class RowSample:
         numbers = view.numbers(self.feature)
         if numbers is None:
             return
-        self._parts.append(numbers[:: self._every])
+        self._parts.append(numbers[:: self._every].copy())  # a view would keep all of it in memory
         low, high = numbers.min(0), numbers.max(0)
         self._low = low if self._low is None else np.minimum(self._low, low)
         self._high = high if self._high is None else np.maximum(self._high, high)
