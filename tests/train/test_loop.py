@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import pytest
 import torch
-from fake_source import NUM_MEMORY, fake_source
+from fake_source import NUM_MEMORY, FakeSource, fake_source
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,6 +104,30 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_state(tmp_path: Path):
     with pytest.raises(NonFiniteLossError, match=r"step 2.*not finite"):
         run(networks(), tmp_path, Recorder(), config)
     assert {path.name: path.read_bytes() for path in (tmp_path / STATE_FOLDER).iterdir()} == before
+
+
+@pytest.mark.parametrize("on_non_finite", ["stop", "skip"])
+def test_sample_that_is_not_a_number_is_named_and_stops_or_is_skipped(tmp_path: Path, on_non_finite: Literal["stop", "skip"]):
+    config, recorder = replace(CONFIG, on_non_finite=on_non_finite), Recorder()
+    source = FakeSource(config)
+    source.poisoned = {("policy", 1, 2)}
+    arguments = (cast(Any, source), config, SamplingConfig(num_memory=NUM_MEMORY), tmp_path, "a", Place(), recorder)
+    if on_non_finite == "stop":
+        with pytest.raises(NonFiniteLossError, match=r"step 1: policy_video, action, gradient norm not finite, .* sample number 1002;"):
+            train(networks(), *arguments)
+    else:
+        average = train(networks(), *arguments)
+        assert [step.skipped for step in recorder.steps] == [0, 1, 1, 1, 1]
+        assert all(bool(tensor.isfinite().all()) for tensor in average.tensors.values())
+    assert json.loads((tmp_path / "non_finite.jsonl").read_text())["samples"] == ["policy sample number 1002"]
+
+
+def test_rejected_samples_are_written_down(tmp_path: Path):
+    source = FakeSource(CONFIG)
+    source.rejected = {"state": 3}
+    config = replace(CONFIG, max_steps=1)
+    train(networks(), cast(Any, source), config, SamplingConfig(num_memory=NUM_MEMORY), tmp_path, "a", Place(), Recorder())
+    assert json.loads((tmp_path / "rejected.json").read_text()) == {"state": 3}
 
 
 def test_state_set_aside_by_a_killed_save_is_found(tmp_path: Path):

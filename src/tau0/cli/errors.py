@@ -23,7 +23,6 @@ _EXTRAS = {
     "markupsafe": "report",
     "PIL": "report",
     "peft": "lora",
-    "wandb": "wandb",
 }
 _ADVICE = {
     errno.ENOSPC: "free some space; the same command goes on",

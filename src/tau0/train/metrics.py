@@ -40,6 +40,9 @@ class MetricsWriter:
         Raises:
             ModuleNotFoundError: When Weights & Biases is asked for and not installed.
         """
+        self._run: Any = None
+        if wandb_project is not None:
+            self._run = _wandb().init(project=wandb_project, id=folder.absolute().name, dir=str(folder), resume="allow")
         path = folder / "metrics.jsonl"
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         path.write_text("".join(lines[:step]))
@@ -47,10 +50,6 @@ class MetricsWriter:
         self._board: Any = None
         if importlib.util.find_spec("tensorboard") is not None:
             self._board = importlib.import_module("torch.utils.tensorboard").SummaryWriter(str(folder / "tensorboard"))
-        self._run: Any = None
-        if wandb_project is not None:
-            wandb = importlib.import_module("wandb")
-            self._run = wandb.init(project=wandb_project, id=folder.absolute().name, dir=str(folder), resume="allow")
 
     def write(self, progress: Progress) -> None:
         """One step."""
@@ -74,6 +73,13 @@ class MetricsWriter:
             self._board.close()
         if self._run is not None:
             self._run.finish()
+
+
+def _wandb() -> Any:
+    try:
+        return importlib.import_module("wandb")
+    except ImportError:
+        raise ModuleNotFoundError("Weights & Biases was asked for and is not installed. Run: pip install wandb") from None
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
