@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tau0.actions import Normaliser
 from tau0.checkpoint import (
     AUTOENCODER_NAME,
     CONFIG_NAME,
@@ -28,9 +29,10 @@ from tau0.checkpoint import (
     save_config,
     save_files,
 )
+from tau0.model.autoencoder import AutoencoderConfig
 from tau0.model.config import ConditioningConfig
 from tau0.model.world_model import MissingPartError
-from tiny import MODEL, tiny_config
+from tiny import EMBODIMENT, MODEL, tiny_config
 
 
 @pytest.fixture
@@ -214,5 +216,20 @@ def test_fingerprint_follows_config_and_weights(folder: Path, checkpoint: Checkp
 def test_conditioning_of_another_action_dimension_is_refused(folder: Path):
     assert MODEL.conditioning == ConditioningConfig(action_dim=4, width=32, group=4)
     edit_config(folder, lambda config: config["model"]["conditioning"].update(action_dim=26))
-    with pytest.raises(CheckpointError, match=r"conditioning\.step.* expected \(.*26.*\)"):
+    with pytest.raises(CheckpointError, match=r"conditioning\.action_dim is for 26, actions and held numbers for 4"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"sampling": replace(tiny_config().sampling, num_future=3)}, r"embodiment\.action_horizon is for 9, .* for 13"),
+        ({"codec": replace(tiny_config().codec, state=Normaliser(mean=(0.0,) * 3, std=(1.0,) * 3))}, "codec.state.mean is for 3"),
+        ({"embodiment": replace(EMBODIMENT, state_names=("x", "y", "z"))}, "embodiment.state_names is for 3"),
+        ({"autoencoder": AutoencoderConfig(latent_channels=5, stride=8, width=8)}, "autoencoder.latent_channels is for 5, the trunk for 6"),
+    ],
+)
+def test_numbers_that_contradict_each_other_are_named(folder: Path, fields: dict[str, Any], message: str):
+    save_config(replace(tiny_config(), **fields), folder)
+    with pytest.raises(CheckpointError, match=message):
         load(folder)

@@ -10,12 +10,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import pydantic
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -158,6 +159,31 @@ def config_from_json(text: str | bytes, source: str = CONFIG_NAME) -> Checkpoint
     return config
 
 
+def check_dimensions(config: CheckpointConfig, source: str) -> None:
+    """Raises `CheckpointError` naming the first two numbers that must agree and do not."""
+    embodiment, actions = config.embodiment, config.simulator_actions
+    dim = embodiment.action.dim
+    pairs = [
+        ("embodiment.state_names", len(embodiment.state_names), "embodiment.action.names", dim),
+        ("codec.action.mean", len(config.codec.action.mean), "embodiment.action.names", dim),
+        ("codec.state.mean", len(config.codec.state.mean), "embodiment.state_names", len(embodiment.state_names)),
+        ("autoencoder.latent_channels", config.autoencoder.latent_channels, "the trunk", config.model.trunk.latent_channels),
+    ]
+    told = dim + (0 if actions is None else len(actions.held))
+    if actions is not None:
+        pairs.append(("simulator_actions.codec.action.mean", len(actions.codec.action.mean), "actions and held numbers", told))
+    conditioning = (config.simulator or config.model).conditioning
+    if conditioning is not None:
+        horizon = conditioning.group * config.sampling.num_future + 1
+        pairs.append(("embodiment.action_horizon", embodiment.action_horizon, "group x sampling.num_future + 1", horizon))
+        pairs.append(("conditioning.action_dim", conditioning.action_dim, "actions and held numbers", told))
+    if config.model.action is not None:
+        pairs.append(("model.action.dim", config.model.action.dim, "embodiment.action.names", dim))
+    for name, number, other, expected in pairs:
+        if number != expected:
+            raise CheckpointError(f"{source}: {name} is for {number}, {other} for {expected}; they must be equal")
+
+
 def _unknown_fields(given: object, known: object, path: str = "") -> list[str]:
     if isinstance(given, list) and isinstance(known, list):
         pairs = zip(given, known, strict=False)
@@ -180,12 +206,13 @@ class Checkpoint:
     fingerprint: str = ""
 
 
-def build(config: CheckpointConfig, published: PublishedEncoders | None = None) -> Checkpoint:
+def build(config: CheckpointConfig, published: PublishedEncoders | None = None, *, is_empty: bool = False) -> Checkpoint:
     """Freshly initialised networks of the config's shape, in evaluation mode.
 
     Args:
         config: Of the checkpoint.
         published: Where published encoders lie, for a config that names them; from the environment unless given.
+        is_empty: World models take no memory yet (they are on the meta device): `load_exactly` gives them their weights.
 
     Raises:
         CheckpointError: When an encoder that the config names is not there, or is another one.
@@ -197,8 +224,9 @@ def build(config: CheckpointConfig, published: PublishedEncoders | None = None) 
         autoencoder = published.autoencoder(config.autoencoder)
     except EncoderFolderError as error:
         raise CheckpointError(str(error)) from None
-    model = WorldModel(config.model)
-    simulator = model if config.simulator is None else WorldModel(config.simulator)
+    with torch.device("meta") if is_empty else nullcontext():
+        model = WorldModel(config.model)
+        simulator = model if config.simulator is None else WorldModel(config.simulator)
     return Checkpoint(config=config, model=model.eval(), simulator=simulator.eval(), autoencoder=autoencoder.eval(), text=text)
 
 
@@ -294,7 +322,9 @@ def load(folder: Path, published: PublishedEncoders | None = None) -> Checkpoint
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise CheckpointError(f"{folder} is not a checkpoint: it has no {CONFIG_NAME}")
-    checkpoint = build(config_from_json(path.read_bytes(), str(path)), published)
+    config = config_from_json(path.read_bytes(), str(path))
+    check_dimensions(config, str(path))
+    checkpoint = build(config, published, is_empty=True)
     for name, network in _networks(checkpoint).items():
         try:
             load_exactly(network, load_file(folder / name), str(folder / name))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tau0.checkpoint import CheckpointConfig, CheckpointError, config_from_json
+from tau0.checkpoint import CheckpointConfig, CheckpointError, check_dimensions, config_from_json
 from tau0.model.config import WorldModelConfig
 from tau0.model.encoders import AnyAutoencoderConfig
 
@@ -70,7 +70,7 @@ class Contract:
         self._require_statistics(fields)
         config = config_from_json(json.dumps(fields), self.source)
         config = replace(config, model=_fitted(config.model, config), simulator=None if simulator is None else _fitted(simulator, config))
-        _check_dimensions(config, self.source)
+        check_dimensions(config, self.source)
         return config
 
     def _require_statistics(self, fields: Mapping[str, Any]) -> None:
@@ -136,25 +136,3 @@ def _fitted(model: WorldModelConfig, config: CheckpointConfig) -> WorldModelConf
         action=None if model.action is None else replace(model.action, dim=dim),
         conditioning=None if model.conditioning is None else replace(model.conditioning, action_dim=told),
     )
-
-
-def _check_dimensions(config: CheckpointConfig, source: str) -> None:
-    """Raises `CheckpointError` naming the first two numbers that must agree and do not."""
-    embodiment, actions = config.embodiment, config.simulator_actions
-    dim = embodiment.action.dim
-    pairs = [
-        ("embodiment.state_names", len(embodiment.state_names), "embodiment.action.names", dim),
-        ("codec.action.mean", len(config.codec.action.mean), "embodiment.action.names", dim),
-        ("codec.state.mean", len(config.codec.state.mean), "embodiment.state_names", len(embodiment.state_names)),
-        ("autoencoder.latent_channels", config.autoencoder.latent_channels, "the trunk", config.model.trunk.latent_channels),
-    ]
-    if actions is not None:
-        told = dim + len(actions.held)
-        pairs.append(("simulator_actions.codec.action.mean", len(actions.codec.action.mean), "actions and held numbers", told))
-    conditioning = (config.simulator or config.model).conditioning
-    if conditioning is not None:
-        horizon = conditioning.group * config.sampling.num_future + 1
-        pairs.append(("embodiment.action_horizon", embodiment.action_horizon, "group x sampling.num_future + 1", horizon))
-    for name, number, other, expected in pairs:
-        if number != expected:
-            raise CheckpointError(f"{source}: {name} is for {number}, {other} for {expected}; they must be equal")

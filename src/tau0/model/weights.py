@@ -22,7 +22,7 @@ def compare(wanted: Mapping[str, Shape], given: Mapping[str, Shape]) -> list[str
 
 
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Copies `tensors` into the module.
+    """Copies `tensors` into the module, or where it is on the meta device, gives them to it: one that fits needs no second copy.
 
     Raises:
         WeightsError: Lists every tensor of `source` that is missing, foreign or mis-shaped; then nothing was loaded.
@@ -30,7 +30,10 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     lines = compare(shapes_of(module.state_dict()), shapes_of(tensors))
     if lines:
         raise WeightsError(f"{source} does not hold this model:\n  " + "\n  ".join(lines))
-    module.load_state_dict(dict(tensors))
+    wanted = module.state_dict()
+    is_empty = all(tensor.is_meta for tensor in wanted.values())
+    given = {name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}
+    module.load_state_dict(given, assign=is_empty)
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
