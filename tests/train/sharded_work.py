@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from fake_source import NUM_MEMORY, fake_batch, fake_source
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -22,11 +23,13 @@ from tau0.train import shards
 from tau0.train.config import TrainConfig
 from tau0.train.finite import NonFiniteLossError
 from tau0.train.loop import Networks, Place, Progress
+from tau0.train.loop import train as train_alone
 from tau0.train.mesh import Launch, joined, make_mesh
 from tau0.train.objective import weighted_sum
 from tau0.train.parallel import local
 from tau0.train.sharded import ShardedJob, train_sharded
 from tau0.train.sharding import ShardingConfig, shard
+from tau0.train.state import Average
 from tiny import MODEL
 
 ONE_LAYER = replace(MODEL, trunk=replace(MODEL.trunk, num_layers=1))
@@ -115,6 +118,29 @@ def _refusal(work: ShardedJob, on_step: Callable[[Progress], None] = lambda _pro
     except OSError as error:
         return error.errno, str(error.filename)
     return None, ""
+
+
+class _Limiter:
+    """Files may not grow beyond 8 KiB after the second step."""
+
+    def on_step(self, progress: Progress) -> bool:
+        if progress.step == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+        return False
+
+    def on_checkpoint(self, networks: Networks, average: Average, progress: Progress) -> None:
+        del networks, average, progress
+
+
+def train_alone_onto_a_full_disk(_launch: Launch, folder: Path) -> None:
+    """The ordinary loop of one process."""
+    said = ""
+    try:
+        train_alone(networks(), fake_source(EVERY_STEP), EVERY_STEP, SAMPLING, folder, "a", Place(), _Limiter())
+    except (OSError, SafetensorError) as error:
+        said = str(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    (folder / "said").write_text(said)
 
 
 def train_on_poison(launch: Launch, folder: Path) -> None:

@@ -22,6 +22,7 @@ from tau0.train.loop import Place
 from tau0.train.memory import KEPT_COPIES, count_parameters, kept_bytes
 from tau0.train.mesh import Launch, LaunchError, mesh_shape
 from tau0.train.shards import POSITION, latest_shards
+from tau0.train.state import read_position
 
 
 def steps(folder: Path) -> list[int]:
@@ -92,6 +93,13 @@ def test_full_disk_stops_with_its_reason_and_keeps_the_last_checkpoint(uninterru
     assert [path.name for path in (tmp_path / "shards").iterdir()] == ["step-00000002"]
     Processes(2, sharded_work.train, tmp_path).finish()
     assert results_differ(uninterrupted, tmp_path) == []
+
+
+def test_full_disk_leaves_the_ordinary_loops_state_whole(tmp_path: Path):
+    Processes(1, sharded_work.train_alone_onto_a_full_disk, tmp_path).finish()
+    assert "File too large" in (tmp_path / "said").read_text()
+    assert read_position(tmp_path / "state" / "position.json").step == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["said", "state"]
 
 
 def test_sample_that_is_not_a_number_is_named_and_stops_the_run_or_is_skipped(tmp_path: Path):

@@ -134,12 +134,9 @@ def prepare(
     )  # fmt: skip
     try:
         encode_dataset(
-            dataset,
-            autoencoder,
-            cameras,
-            recipe.train.workers,
+            dataset, autoencoder, cameras, recipe.train.workers,
             lambda done, total: callbacks.on_stage("latents", done / total, f"{done} of {total} episodes"),
-        )
+        )  # fmt: skip
     except BrokenProcessPool:
         message = "a process that encodes pictures was killed (out of memory?); the same command goes on, with fewer workers it needs less"
         raise TrainingFailedError(message) from None
@@ -245,9 +242,7 @@ def _train(place: Place, job: Job, reports: Queue[Any], replies: Queue[None], st
     writer = MetricsWriter(job.out, saved_step(job.out)) if place.rank == 0 else nullcontext()
     with writer as metrics:
         listener = _Reporter(job, checkpoint, metrics, reports, replies, stop)
-        train(
-            networks, source, config, recipe.sampling, job.out, job.fingerprint, place, listener,
-        )  # fmt: skip
+        train(networks, source, config, recipe.sampling, job.out, job.fingerprint, place, listener)
 
 
 def checkpoint_config(job: Job, text: str) -> CheckpointConfig:
