@@ -13,13 +13,16 @@ from tau0.data.doctor.diagnosis import CameraReport, Diagnosis, EpisodeLine, Sho
 from tau0.data.doctor.label_rules import Labels
 from tau0.data.doctor.number_rules import OutlierCounter, check_episode_units, check_numbers, dimensions, thinned
 from tau0.data.doctor.row_rules import check_episode_rows
-from tau0.data.doctor.survey import EpisodeView, RowSample, look_through
+from tau0.data.doctor.survey import ROW_COST, EpisodeView, RowSample, look_through
 from tau0.data.doctor.video_rules import Alignment, check_episode_videos, check_headers
 from tau0.data.doctor.watch import read_header
 from tau0.data.episodes import Dataset
 from tau0.data.findings import Finding
 from tau0.data.info import DatasetError
 from tau0.data.schema import ACTION, STATE
+
+NUM_WALKS = 2
+"""Walks over the rows: the second knows what is usual."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +59,19 @@ def examine(
         return Diagnosis(root=Path(root), findings=(_unopened(Path(root), error),))
     watched = _spread(dataset, spec.max_videos)
     shown = _spread(dataset, spec.num_shown)
-    total = sum(episode.length for episode in dataset.episodes if episode.index in watched) * max(1, len(dataset.info.cameras))
-    done = 0
+    frames = sum(episode.length for episode in dataset.episodes if episode.index in watched) * len(dataset.info.cameras)
+    total, done = frames + NUM_WALKS * ROW_COST * dataset.num_rows, 0.0
 
-    def on_camera(frames: int, what: str) -> None:
+    def on_looked(cost: float, what: str) -> None:
         nonlocal done
-        done += frames
-        on_progress(min(1.0, done / max(total, 1)), what)
+        done += cost
+        on_progress(min(1.0, done / total), what)
 
     findings, ward = list(dataset.quirks), _Ward(dataset, spec)
     findings += check_headers(dataset, frozenset(episode.index for episode in dataset.episodes) - watched)
-    for view in look_through(dataset, watched, shown, spec.num_pictures, on_camera):
+    for view in look_through(dataset, watched, shown, spec.num_pictures, on_looked):
         findings += ward.take(view, view.episode.index in shown)
-    findings += ward.conclude()
+    findings += ward.conclude(on_looked)
     return ward.diagnosis(findings, len(watched))
 
 
@@ -97,11 +100,11 @@ class _Ward:
         checks = (check_episode_rows, check_episode_videos, check_episode_units)
         return [finding for check in checks for finding in check(self._dataset, view)]
 
-    def conclude(self) -> list[Finding]:
+    def conclude(self, on_looked: Callable[[float, str], None]) -> list[Finding]:
         """What only shows when all episodes have been seen; goes through the rows, not the pictures, once more."""
         self._dimensions = tuple(dim for sample in self._samples for dim in dimensions(self._dataset, sample))
         counter = OutlierCounter(self._dimensions)
-        for view in look_through(self._dataset, frozenset(), frozenset(), 0, lambda _frames, _what: None):
+        for view in look_through(self._dataset, frozenset(), frozenset(), 0, on_looked):
             counter.add(view)
         alignment, labels = self._alignment.findings(self._dataset), self._labels.findings(self._dataset)
         return [*check_numbers(self._dimensions), *counter.findings(), *alignment, *labels]

@@ -18,6 +18,8 @@ from tau0.data.schema import ACTION, STATE
 from tau0.data.table import Columns
 
 SAMPLED_ROWS = 20_000
+ROW_COST = 0.02
+"""How long looking at a row takes, where a frame takes 1."""
 TURN = 2 * np.pi
 
 Numbers = NDArray[np.floating[Any]]
@@ -48,7 +50,7 @@ class EpisodeView:
 
 
 def look_through(
-    dataset: Dataset, videos: frozenset[int], shown: frozenset[int], num_pictures: int, on_camera: Callable[[int, str], None]
+    dataset: Dataset, videos: frozenset[int], shown: frozenset[int], num_pictures: int, on_looked: Callable[[float, str], None]
 ) -> Iterator[EpisodeView]:
     """Every episode in turn. Only the one that is looked at is in memory.
 
@@ -57,7 +59,7 @@ def look_through(
         videos: Numbers of the episodes whose frames are all decoded.
         shown: Numbers of those of which pictures are kept.
         num_pictures: How many of each camera.
-        on_camera: Told how many frames were just looked at, and of what.
+        on_looked: Told what was just looked at, and what it cost: 1 for each frame, `ROW_COST` for each row.
     """
     for episode in dataset.episodes:
         rows, fault = None, ""
@@ -65,10 +67,11 @@ def look_through(
             rows = dataset.unchecked(episode)
         except DatasetError as error:
             fault = str(error)
+        on_looked(ROW_COST * episode.length, f"episode {episode.index}, rows")
         seen = []
         for camera in dataset.info.cameras if episode.index in videos else ():
             seen.append(watch(dataset.info, episode, camera, num_pictures if episode.index in shown else 0))
-            on_camera(episode.length, f"episode {episode.index}, {camera}")
+            on_looked(episode.length, f"episode {episode.index}, {camera}")
         yield EpisodeView(episode=episode, rows=rows, fault=fault, cameras=tuple(seen))
 
 
