@@ -221,12 +221,12 @@ def build(config: CheckpointConfig, published: PublishedEncoders | None = None, 
     published = PublishedEncoders.from_environment() if published is None else published
     try:
         text = published.text(config.text, config.model.trunk.text_width, config.model.trunk.text_length)
+        with torch.device("meta") if is_empty else nullcontext():
+            model = WorldModel(config.model)
+            simulator = model if config.simulator is None else WorldModel(config.simulator)
         autoencoder = published.autoencoder(config.autoencoder)
     except EncoderFolderError as error:
         raise CheckpointError(str(error)) from None
-    with torch.device("meta") if is_empty else nullcontext():
-        model = WorldModel(config.model)
-        simulator = model if config.simulator is None else WorldModel(config.simulator)
     return Checkpoint(config=config, model=model.eval(), simulator=simulator.eval(), autoencoder=autoencoder.eval(), text=text)
 
 
