@@ -57,7 +57,9 @@ def tiny_config(gate_threshold: float | None = 0.0) -> CheckpointConfig:
 
 def tiny_checkpoint(seed: int = 0, gate_threshold: float | None = 0.0) -> Checkpoint:
     """Every weight random, heads and gates too, so that everything matters."""
-    checkpoint = build(tiny_config(gate_threshold))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        checkpoint = build(tiny_config(gate_threshold))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for network in (checkpoint.model, checkpoint.autoencoder):

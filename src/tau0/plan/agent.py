@@ -99,13 +99,15 @@ class PlanningAgent:
         return Decision(
             step=observation.step,
             mode=self._mode,
-            proposals=self._with_frames(first, plan.first),
+            proposals=self._with_frames(first, plan.first, conditioning.current),
             choice=plan.choice,
             chosen=plan.chosen,
             chunk=chunk,
             gate_threshold=self._gate.threshold if self._mode == "full" else None,
             gate_passed=plan.gate_passed,
-            revision=None if revision is None or plan.revision is None else self._with_frames(revision, plan.revision),
+            revision=None
+            if revision is None or plan.revision is None
+            else self._with_frames(revision, plan.revision, conditioning.current),
             peak=plan.peak,
             milliseconds=milliseconds,
         )
@@ -118,12 +120,12 @@ class PlanningAgent:
             progress=None if considered.futures is None else considered.futures.progress.cpu().numpy(),
         )
 
-    def _with_frames(self, candidates: Candidates, considered: Round) -> Candidates:
+    def _with_frames(self, candidates: Candidates, considered: Round, current: torch.Tensor) -> Candidates:
         """With pictures: of the simulator's futures, or else of the one that the policy imagined for all candidates."""
         latents = considered.proposals.video if considered.futures is None else considered.futures.latents
         if latents is None or not self._record_frames:
             return candidates
-        frames = latents_to_frames(self._checkpoint, latents)
+        frames = latents_to_frames(self._checkpoint, latents, current)
         return replace(candidates, frames=np.repeat(frames, len(candidates.actions) // len(frames), axis=0))
 
 
