@@ -27,6 +27,7 @@ from tau0.train.loop import train as train_alone
 from tau0.train.mesh import Launch, joined, make_mesh
 from tau0.train.objective import weighted_sum
 from tau0.train.parallel import local
+from tau0.train.shard_files import part_name
 from tau0.train.sharded import ShardedJob, train_sharded
 from tau0.train.sharding import ShardingConfig, shard
 from tau0.train.state import Average
@@ -101,7 +102,7 @@ def train_onto_full_disks(launch: Launch, folder: Path) -> None:
     def start_on_full_disk(draft: Path) -> None:
         start(draft)
         if draft.name.endswith("3"):
-            (draft / "__1_0.distcp").symlink_to("/dev/full")
+            (draft / part_name(1)).symlink_to("/dev/full")
 
     with joined(launch):
         start, shards._start_draft = shards._start_draft, start_on_full_disk

@@ -21,6 +21,7 @@ from tau0.train.feed import Feed
 from tau0.train.loop import Place
 from tau0.train.memory import KEPT_COPIES, count_parameters, kept_bytes
 from tau0.train.mesh import Launch, LaunchError, mesh_shape
+from tau0.train.shard_files import part_name
 from tau0.train.shards import POSITION, latest_shards
 from tau0.train.state import read_position
 
@@ -66,7 +67,7 @@ def test_killed_run_goes_on_and_ends_equal_bit_for_bit(uninterrupted: Path, tmp_
     assert 2 <= saved(tmp_path) < 5
     half_written = tmp_path / "shards" / ".draft-00000004"
     half_written.mkdir(exist_ok=True)
-    (half_written / "__0_0.distcp").write_bytes(b"half")
+    (half_written / part_name(0)).write_bytes(b"half")
     Processes(2, sharded_work.train, tmp_path).finish()
     assert steps(tmp_path)[-1] == CONFIG.max_steps
     assert not half_written.exists()

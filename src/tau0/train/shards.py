@@ -1,8 +1,7 @@
 """The resumable state of a run on many processes: every process writes its part, any number of processes reads it.
 
 One folder a checkpoint, `shards/step-00000123`: written under another name, synced, and renamed when it is whole. The last good one is not
-touched until then. The files are `torch.distributed.checkpoint`'s own (with a pickled index: open none that you were sent); what leaves a
-run is exported as safetensors.
+touched until then. The files are safetensors and JSON (`shard_files.py`); nothing in a folder is unpickled.
 """
 
 from __future__ import annotations
@@ -16,13 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from tau0.checkpoint import CheckpointError
-from tau0.train.disk import NotingWriter
-from tau0.train.parallel import first_does, is_first
+from tau0.train.disk import sync, write_synced
+from tau0.train.parallel import agree, first_does, is_first
+from tau0.train.shard_files import ShardReader, ShardWriter
+from tau0.train.shard_index import ShardIndex, read_index
 from tau0.train.state import Average, Position, check_recipe, read_position
 
 SHARDS_FOLDER, POSITION = "shards", "position.json"
@@ -73,8 +73,9 @@ def load_shards(folder: Path, networks: nn.Module, average: Average, optimiser: 
         return None
     position = read_position(source / POSITION)
     check_recipe(position, recipe, folder)
+    index = _agreed_index(source)
     try:
-        load(_tensors(networks, average, optimiser), storage_reader=FileSystemReader(source))
+        load(_tensors(networks, average, optimiser), storage_reader=ShardReader(source, index))
     except CheckpointException as error:
         cause = next(iter(error.failures.values()))[0]
         raise CheckpointError(f"{source} cannot be read: {cause}") from None
@@ -91,6 +92,18 @@ def _tensors(networks: nn.Module, average: Average, optimiser: torch.optim.Optim
     return tensors
 
 
+def _agreed_index(source: Path) -> ShardIndex:
+    """The index; what any process met in reading it is raised on all."""
+    index, error = None, None
+    try:
+        index = read_index(source)
+    except CheckpointError as caught:
+        error = caught
+    agree(error)
+    assert index is not None
+    return index
+
+
 def _start_draft(draft: Path) -> None:
     draft.parent.mkdir(parents=True, exist_ok=True)
     for old in draft.parent.glob(f"{_DRAFT}*"):
@@ -101,7 +114,7 @@ def _start_draft(draft: Path) -> None:
 def _write_parts(tensors: dict[str, Tensor], draft: Path) -> None:
     """Every process its own file, synced."""
     try:
-        save(tensors, storage_writer=NotingWriter(draft))
+        save(tensors, storage_writer=ShardWriter(draft))
     except CheckpointException as error:
         raise _refusal(error, draft) from None
 
@@ -117,21 +130,10 @@ def _refusal(error: CheckpointException, draft: Path) -> Exception:
 
 def _finish(draft: Path, final: Path, position: Position) -> None:
     """The draft gets its name, and older ones go."""
-    with (draft / POSITION).open("w") as file:
-        file.write(json.dumps(asdict(position), indent=1))
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_folder(draft)
+    write_synced(draft / POSITION, json.dumps(asdict(position), indent=1))
+    sync(draft)
     draft.rename(final)
-    _sync_folder(final.parent)
+    sync(final.parent)
     for old in final.parent.glob(f"{_STEP}*"):
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -83,8 +83,11 @@ def load_state(folder: Path, model: nn.Module, average: Average, optimiser: torc
 
 
 def read_position(path: Path) -> Position:
-    """What was written with a state."""
-    return Position(**json.loads(path.read_text()))
+    """What was written with a state. Raises `CheckpointError` when it cannot be read."""
+    try:
+        return Position(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
 
 
 def check_recipe(position: Position, recipe: str, folder: Path) -> None:
