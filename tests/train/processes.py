@@ -12,7 +12,7 @@ from typing import Any
 
 from tau0.train.mesh import Launch
 
-PRELOAD = ["torch", "torch.distributed.fsdp", "torch.distributed.checkpoint", "tau0.train.sharded", "sharded_work"]
+PRELOAD = ["torch", "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.checkpoint", "tau0.train.sharded", "sharded_work"]
 TIMEOUT_S = 300
 
 Work = Callable[..., None]
