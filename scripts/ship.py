@@ -2,7 +2,8 @@
 
     python scripts/ship.py runs/reproduce/train runs/reproduce/evaluation.jsonl [runs/reproduce/card.json]
 
-The card is best made on data that had no part in training (`tau0 card RUN --data data/unseen --unseen`). Scores go into the config, where `tau0 reproduce` and the demo find them.
+The card is best made on data that had no part in training (`tau0 card RUN --data data/unseen --unseen`).
+Scores go into the config, where `tau0 reproduce` and the demo find them.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from tau0.data.episodes import Dataset, DatasetError
 from tau0.data.schema import ACTION, EXPERT_ACTION, STATE
 from tau0.data.split import split_episodes
 from tau0.evaluate.simulator_card import CardSpec, measure_simulator
+from tau0.model.autoencoder import Autoencoder
 from tau0.plan.gate import choose_margin
 from tau0.train.gate import ScoredWindows, check_held_out, choose_gate, score_windows
 from tau0.train.held_out import held_out_source
@@ -71,17 +72,19 @@ def test_codec_has_the_statistics_of_all_actions(dataset: Dataset):
 def test_cached_latents_equal_fresh_ones(checkpoint: Checkpoint, data: Path):
     dataset, reports = Dataset.open(data), []
     some = dataset.episodes[2:4]
-    fresh = encode_episodes(dataset, checkpoint.autoencoder, CAMERAS, some)
+    encoder = checkpoint.autoencoder
+    assert isinstance(encoder, Autoencoder)
+    fresh = encode_episodes(dataset, encoder, CAMERAS, some)
     assert not (data / FOLDER).exists()
-    cached = encode_dataset(dataset, checkpoint.autoencoder, CAMERAS, 1, lambda done, total: reports.append((done, total)))
+    cached = encode_dataset(dataset, encoder, CAMERAS, 1, lambda done, total: reports.append((done, total)))
     assert reports[-1] == (len(dataset.episodes), len(dataset.episodes))
-    again = encode_episodes(dataset, checkpoint.autoencoder, CAMERAS, some)
+    again = encode_episodes(dataset, encoder, CAMERAS, some)
     for camera in CAMERAS:
         rows = slice(some[0].start, some[-1].stop)
         np.testing.assert_allclose(cached[camera][rows].astype(np.float32), fresh[camera][rows].astype(np.float32), atol=2e-3)
         assert (again[camera] == cached[camera]).all()
         assert (fresh[camera][: some[0].start] == 0).all()
-    encode_dataset(dataset, checkpoint.autoencoder, CAMERAS, 1, lambda *_: pytest.fail("encoded twice"))
+    encode_dataset(dataset, encoder, CAMERAS, 1, lambda *_: pytest.fail("encoded twice"))
 
 
 def test_simulator_card_of_a_real_checkpoint(checkpoint: Checkpoint, dataset: Dataset):
