@@ -229,6 +229,19 @@ TWELVE = ActionChunk(actions=np.zeros((12, 4), np.float32), control_hz=10)
             "0.81. Planning again from that future promised less, 0.50, so the original was kept. Candidate 3 was executed for 8 steps.",
         ),
         (
+            _decision(
+                gate_threshold=-0.08,
+                gate_passed=False,
+                proposals=_rounds(0, 0.78, 0.81),
+                revision=_rounds(0.85, 0, 0),
+                choice="simulated",
+                chosen=1,
+            ),
+            "The best of 3 candidates scored −0.12, below the gate of −0.08, so all were imagined. Candidate 3 promised the most progress, "
+            "0.81. Planning again from that future promised hardly more, 0.85, so the original was kept. Candidate 2 was executed for 8 "
+            "steps. It promised 0.78, as much within the simulator's noise, and was the more consistent.",
+        ),
+        (
             _decision(gate_threshold=-0.119, gate_passed=False),
             "The best of 3 candidates scored −0.120, below the gate of −0.119, so it was not trusted, yet nothing was imagined. "
             "Candidate 2 was executed for 8 steps.",

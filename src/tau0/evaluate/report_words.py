@@ -89,7 +89,7 @@ def _revised(decision: Decision) -> list[str]:
         return ["A revision was drawn from that future."]
     if decision.choice == "revised":
         return [f"Planning again from that future promised {number(best[1], before[1], tiny=2)}, so the revision was kept."]
-    verdict = "less" if best[1] < before[1] else "no more"
+    verdict = "less" if best[1] < before[1] else "no more" if best[1] == before[1] else "hardly more"
     return [f"Planning again from that future promised {verdict}, {number(best[1], before[1], tiny=2)}, so the original was kept."]
 
 
@@ -101,4 +101,14 @@ def _executed(decision: Decision, executed: int) -> str:
     until = ""
     if decision.peak is not None and executed == decision.peak + 1:
         until = ", up to its own peak"
-    return f"{who.capitalize()} was executed for {steps}{until}."
+    return f"{who.capitalize()} was executed for {steps}{until}.{_nearly_as_much(decision)}"
+
+
+def _nearly_as_much(decision: Decision) -> str:
+    """Why it was not the candidate that promised most: differences within the simulator's own noise do not count."""
+    considered = decision.revision if decision.choice == "revised" and decision.revision is not None else decision.proposals
+    best = best_progress(considered)
+    if best is None or considered.progress is None or decision.choice == "rcs" or best[0] == decision.chosen:
+        return ""
+    promised = number(float(considered.progress[decision.chosen].max()), best[1], tiny=2)
+    return f" It promised {promised}, as much within the simulator's noise, and was the more consistent."
