@@ -27,7 +27,6 @@ from tau0.checkpoint import (
     load,
     save,
     save_config,
-    save_files,
 )
 from tau0.model.autoencoder import AutoencoderConfig
 from tau0.model.config import ConditioningConfig
@@ -157,29 +156,6 @@ def test_pickles_are_never_read(folder: Path, name: str):
     (folder / name).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(CheckpointError):
         load(folder)
-
-
-def test_failure_while_writing_leaves_the_old_folder(folder: Path):
-    before = contents(folder)
-    with pytest.raises(UnicodeEncodeError):
-        save_files(folder, {"model.safetensors": {"x": torch.zeros(1)}}, {"config.json": "\ud800 cannot be written"})
-    assert contents(folder) == before
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
-
-
-def test_failure_while_swapping_brings_the_old_folder_back(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    before, rename = contents(folder), Path.rename
-
-    def refuse_drafts(self: Path, target: Path) -> Path:
-        if ".draft-" in self.name:
-            raise OSError("no space left on device")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse_drafts)
-    with pytest.raises(OSError, match="no space left"):
-        save_files(folder, {"model.safetensors": {"x": torch.zeros(1)}}, {})
-    assert contents(folder) == before
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_save_replaces_the_whole_folder(folder: Path, checkpoint: Checkpoint):

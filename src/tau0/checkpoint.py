@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -18,11 +15,12 @@ from typing import Literal
 import pydantic
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import nn
 
 from tau0.actions import ActionCodec
 from tau0.contract import Embodiment
+from tau0.folders import replace_text, save_files
 from tau0.model.config import WorldModelConfig
 from tau0.model.encoder_folder import EncoderFolderError
 from tau0.model.encoders import AnyAutoencoder, AnyAutoencoderConfig, PublishedEncoders
@@ -248,63 +246,7 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
 
 def save_config(config: CheckpointConfig, folder: Path) -> None:
     """Replaces the config of the checkpoint in `folder` in one step, and nothing else of it."""
-    draft = folder / f".{CONFIG_NAME}.draft-{os.getpid()}"
-    try:
-        with draft.open("w") as file:
-            file.write(config_to_json(config))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / CONFIG_NAME)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def save_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, str]) -> None:
-    """Writes safetensors and text files as one folder, atomically."""
-    with whole_folder(folder) as draft:
-        for name, group in tensors.items():
-            save_file(dict(group), draft / name)
-        for name, text in texts.items():
-            (draft / name).write_text(text)
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A draft to write into. It takes the place of `folder` when the block ends well, synced to disk first; else it is gone."""
-    folder = folder.absolute()
-    draft, old = folder.with_name(f".{folder.name}.draft-{os.getpid()}"), folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-        for path in draft.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        _swap(draft, folder, old)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _swap(draft: Path, folder: Path, old: Path) -> None:
-    """Puts `draft` in the place of `folder`, which becomes `old`; when that fails, `folder` is what it was."""
-    if folder.exists():
-        folder.rename(old)
-    try:
-        draft.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-
-
-def recover_files(folder: Path) -> None:
-    """Brings back what `save_files` had set aside when it was killed between its two renames. For the folder's owner alone."""
-    for old in folder.parent.glob(f".{folder.name}.old-*"):
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            old.rename(folder)
+    replace_text(folder / CONFIG_NAME, config_to_json(config))
 
 
 def load(folder: Path, published: PublishedEncoders | None = None) -> Checkpoint:

@@ -16,12 +16,12 @@ from tau0.checkpoint import (
     CheckpointConfig,
     CheckpointError,
     config_to_json,
-    whole_folder,
 )
 from tau0.convert.contract import Contract
 from tau0.convert.plan import Plan, Supply, names_under, part_of, plan_copy, plan_model
 from tau0.convert.safetensors_file import write_safetensors
 from tau0.convert.sources import TensorSource, open_source
+from tau0.folders import whole_folder
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.model.config import WorldModelConfig
 from tau0.model.names import Piece

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import torch
 
-from tau0.checkpoint import CONFIG_NAME, MODEL_NAME, SIMULATOR_NAME, CheckpointConfig, CheckpointError, config_from_json, whole_folder
+from tau0.checkpoint import CONFIG_NAME, MODEL_NAME, SIMULATOR_NAME, CheckpointConfig, CheckpointError, config_from_json
 from tau0.convert.plan import part_of, plan_copy
 from tau0.convert.safetensors_file import Planned, SafetensorsFile, write_safetensors
+from tau0.folders import whole_folder
 from tau0.model.names import to_diffusers, to_published
 from tau0.model.published import to_diffusers_shape, to_published_shape
 

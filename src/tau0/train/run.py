@@ -19,11 +19,12 @@ from typing import Any
 import torch
 
 from tau0.actions import ActionCodec
-from tau0.checkpoint import Checkpoint, CheckpointConfig, SamplingConfig, build, recover_files, save
+from tau0.checkpoint import Checkpoint, CheckpointConfig, SamplingConfig, build, save
 from tau0.contract import Embodiment
 from tau0.data.episodes import Dataset
 from tau0.data.index import SamplingSpec
 from tau0.data.windows import WindowSpec
+from tau0.folders import recover_files
 from tau0.interrupts import interrupts_ignored
 from tau0.model.autoencoder import AutoencoderConfig
 from tau0.model.config import WorldModelConfig

@@ -12,8 +12,9 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from tau0.checkpoint import AUTOENCODER_NAME, CheckpointError, recover_files, save_files
+from tau0.checkpoint import AUTOENCODER_NAME, CheckpointError
 from tau0.data.episodes import Dataset
+from tau0.folders import recover_files, save_files
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.model.weights import WeightsError, load_exactly
 from tau0.train.autoencoder import train_autoencoder

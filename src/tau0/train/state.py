@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tau0.checkpoint import CheckpointError, recover_files, save_files
+from tau0.checkpoint import CheckpointError
+from tau0.folders import recover_files, save_files
 from tau0.model.weights import load_exactly
 from tau0.train.parallel import local
 
