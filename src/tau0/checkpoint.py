@@ -49,7 +49,7 @@ class GateConfig:
     Attributes:
         threshold: Gamma: the best RCS must reach it.
         sigmas: Levels of the score.
-        num_noises: Shared noises per level.
+        num_noises: Shared noises per level, in opposite pairs.
         margin: Of two simulated futures, the progress by which one must exceed the other to count as better: smaller differences are the
             simulator's own noise.
         chosen_by: How the threshold was found, in words.

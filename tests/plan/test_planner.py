@@ -13,7 +13,7 @@ from tau0.checkpoint import GateConfig
 from tau0.plan.budget import Budget, Stopwatch
 from tau0.plan.noise import QueryNoise
 from tau0.plan.planner import Mode, Plan, Planner, PlannerConfig, best_index
-from tau0.plan.score import redenoising_consistency
+from tau0.plan.score import redenoising_consistency, shared_noise
 
 NAN = float("nan")
 NOISE = QueryNoise(seed=1, step=16)
@@ -189,3 +189,27 @@ def test_a_mode_that_cannot_be_is_refused() -> None:
         PlannerConfig(mode="rcs", gate=GateConfig(threshold=0.0), num_candidates=0, execute_steps=4, min_steps=1)
     with pytest.raises(ValueError, match="min_steps"):
         PlannerConfig(mode="rcs", gate=GateConfig(threshold=0.0), num_candidates=1, execute_steps=4, min_steps=5)
+
+
+def test_noises_of_one_level_are_scored_together_as_they_would_be_one_by_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    candidates, noise = torch.randn(3, HORIZON, DIM, generator=generator), torch.randn(5, HORIZON, DIM, generator=generator)
+    sigmas, calls = (0.6, 0.3, 0.6, 0.6, 0.3), []
+
+    def velocity(noisy: Tensor, sigma: float) -> Tensor:
+        calls.append(sigma)
+        return (noisy * 1.7 + sigma).sin()
+
+    together = redenoising_consistency(velocity, candidates, noise, sigmas)
+    assert calls == [0.6, 0.3]
+    each = [redenoising_consistency(velocity, candidates, eps[None], (sigma,)) for eps, sigma in zip(noise, sigmas, strict=True)]
+    torch.testing.assert_close(together, torch.stack(each).mean(dim=0))
+    with pytest.raises(ValueError, match="5 noises need as many levels, got 2"):
+        redenoising_consistency(velocity, candidates, noise, (0.6, 0.3))
+
+
+def test_score_noise_comes_in_opposite_pairs_level_by_level() -> None:
+    noise = shared_noise(2, 3, (HORIZON, DIM), torch.Generator().manual_seed(0)).unflatten(0, (2, 3))
+    torch.testing.assert_close(noise[:, 1], -noise[:, 0])
+    assert not torch.allclose(noise[:, 2].abs(), noise[:, 0].abs())
+    assert not torch.allclose(noise[0], noise[1])

@@ -14,7 +14,7 @@ from tau0.checkpoint import GateConfig
 from tau0.contract import Choice
 from tau0.plan.budget import Budget, Stopwatch
 from tau0.plan.noise import QueryNoise
-from tau0.plan.score import redenoising_consistency
+from tau0.plan.score import redenoising_consistency, shared_noise
 from tau0.policy.policy import Policy
 from tau0.simulate.simulator import Simulator
 from tau0.tensors import Conditioning, Futures, Proposals
@@ -148,7 +148,7 @@ class Planner:
         """Step 2. Both rounds and all candidates are scored with the same noise."""
         gate, actions = self._config.gate, proposals.actions
         sigmas = [sigma for sigma in gate.sigmas for _ in range(gate.num_noises)]
-        shared = torch.randn(len(sigmas), *actions.shape[1:], generator=noise.stream("score")).to(actions)
+        shared = shared_noise(len(gate.sigmas), gate.num_noises, (actions.shape[1], actions.shape[2]), noise.stream("score")).to(actions)
         return redenoising_consistency(self._policy.velocity(proposals), actions, shared, sigmas)
 
     def _imagine(self, candidates: Round, conditioning: Conditioning, noise: QueryNoise, executable: Executable) -> Round:

@@ -16,7 +16,7 @@ from tau0.data.episodes import Dataset, DatasetError
 from tau0.data.split import split_episodes
 from tau0.encode import executable_actions
 from tau0.plan import gate
-from tau0.plan.score import redenoising_consistency
+from tau0.plan.score import redenoising_consistency, shared_noise
 from tau0.policy.policy import VideoActionPolicy
 from tau0.simulate.simulator import ActionConditionedSimulator
 from tau0.tensors import Batch, Conditioning
@@ -76,7 +76,7 @@ def choose_gate(
     num_candidates: int = 8,
     share: float = 0.5,
     num_windows: int = 200,
-    num_noises: int = 4,
+    num_noises: int = 2,
     seed: int = 0,
     on_progress: Callable[[float], None] = lambda _fraction: None,
 ) -> GateConfig:
@@ -136,7 +136,8 @@ def score_windows(
         batch = source.gather(np.array([row]))
         conditioning = _conditioning(batch, num_memory)
         proposals = policy.propose(conditioning, num_candidates, generator)
-        noise = torch.randn(len(levels), *proposals.actions.shape[1:], generator=generator)
+        shape = proposals.actions.shape
+        noise = shared_noise(len(SIGMAS), num_noises, (shape[1], shape[2]), generator)
         scores.append(redenoising_consistency(policy.velocity(proposals), proposals.actions, noise, levels))
         errors.append((proposals.actions - batch.target_actions).square().mean(dim=(1, 2)))
         if simulator is not None and done % SIMULATED_EVERY == 0:
