@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tau0.contract import ContractError, Observation
-from tau0.views import canvas_mask, canvas_to_views, pixels_to_tensor, stack_views, tensor_to_pixels, views_to_canvas
+from tau0.views import canvas_mask, canvas_to_views, pixels_to_tensor, resize_pixels, stack_views, tensor_to_pixels, views_to_canvas
 from tiny import EMBODIMENT
 
 
@@ -58,3 +58,26 @@ def test_observation_without_a_camera_is_refused():
     observation = Observation.fake(EMBODIMENT)
     with pytest.raises(ContractError, match=r"lacks camera 'wrist'; it has \['front'\]"):
         stack_views(replace(observation, images={"front": observation.images["front"]}), EMBODIMENT)
+
+
+def test_resizing_to_the_size_that_is_there_changes_nothing():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 10, 14, 3), np.uint8)
+    assert resize_pixels(pixels, 10, 14) is pixels
+
+
+def test_resizing_keeps_the_whole_picture_and_averages():
+    left, right = np.full((3, 8, 8, 3), 40, np.uint8), np.full((3, 8, 8, 3), 200, np.uint8)
+    halves = resize_pixels(np.concatenate([left, right], axis=2), 4, 4)
+    assert halves.shape == (3, 4, 4, 3)
+    assert halves[:, :, 0].tolist() == [[[40] * 3] * 4] * 3
+    assert halves[:, :, -1].tolist() == [[[200] * 3] * 4] * 3
+    checks = np.indices((64, 64)).sum(axis=0)[..., None].repeat(3, axis=-1) % 2 * 255
+    assert np.ptp(resize_pixels(checks.astype(np.uint8), 8, 8)) <= 2
+
+
+def test_resized_bytes_are_those_of_the_exact_picture():
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 24, 40, 3), np.uint8)
+    exact = torch.nn.functional.interpolate(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).double(), (24, 32), mode="bilinear", antialias=True, align_corners=False
+    )
+    assert np.abs(resize_pixels(pixels, 24, 32) - exact.permute(0, 2, 3, 1).numpy()).max() <= 1

@@ -10,6 +10,7 @@ import torch
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from tau0.contract import Embodiment, Observation, Pixels
 
@@ -22,6 +23,30 @@ def pixels_to_tensor(pixels: Pixels) -> Float[Tensor, "*n c h w"]:
 def tensor_to_pixels(x: Float[Tensor, "*n c h w"]) -> Pixels:
     """Inverse of `pixels_to_tensor`: rounded and clipped to uint8."""
     return rearrange(((x.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), "... c h w -> ... h w c").cpu().numpy()
+
+
+def resize_pixels(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Pictures of a camera at the model's size: antialiased bilinear, in bytes. Exactly what was given where the size fits already.
+
+    The whole picture is kept and its sides are scaled each on their own, rather than letterboxed. A camera's distortion is the same in every
+    one of its frames, so that the model learns it as it learns the lens; bars would take tokens from the picture (a fifth of them, for
+    16:10 on a canvas of 4:3), and are a prediction so easy that the video loss looks better than the picture is. Cropping would lose what
+    happens at the edge. Bars that a source has itself are its own.
+
+    Args:
+        pixels: uint8, shape (..., h, w, c).
+        height: Wanted rows.
+        width: Wanted columns.
+
+    Returns:
+        uint8, shape (..., height, width, c).
+    """
+    *others, rows, columns, channels = pixels.shape
+    if (rows, columns) == (height, width):
+        return pixels
+    flat = torch.from_numpy(np.ascontiguousarray(pixels)).reshape(-1, rows, columns, channels)
+    resized = interpolate(rearrange(flat, "n h w c -> n c h w"), (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return rearrange(resized, "n c h w -> n h w c").reshape(*others, height, width, channels).numpy()
 
 
 def stack_views(observation: Observation, embodiment: Embodiment) -> Float[Tensor, "v c h w"]:
