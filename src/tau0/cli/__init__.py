@@ -13,6 +13,7 @@ from rich.console import Console
 from tau0.cli.arguments import choose
 from tau0.cli.card import Card
 from tau0.cli.collect import Collect
+from tau0.cli.compare import Compare
 from tau0.cli.convert import Convert
 from tau0.cli.demo import Demo
 from tau0.cli.doctor import Doctor
@@ -31,13 +32,14 @@ _DESCRIPTION = (
     "τ0: one predictive model of video and action that lets a robot imagine before it acts. "
     f"With {TRACEBACK_FLAG} (or {TRACEBACK_VARIABLE}=1) errors show where in the code they arose."
 )
-COMMANDS = ("demo", "collect", "train", "evaluate", "card", "report", "reproduce", "convert", "verify", "doctor")
+COMMANDS = ("demo", "collect", "train", "evaluate", "compare", "card", "report", "reproduce", "convert", "verify", "doctor")
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Collect, tyro.conf.subcommand("collect")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Card, tyro.conf.subcommand("card")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
