@@ -1,4 +1,4 @@
-"""Rotations and poses: quaternion xyzw, rotation-6D, matrices, and poses seen from another pose. Torch only.
+"""Rotations and poses: quaternion xyzw, Euler angles, rotation vectors, rotation-6D, matrices, poses seen from another pose. Torch only.
 
 A pose is a position (m) and a rotation matrix. See SPEC.md section 5.
 """
@@ -56,6 +56,55 @@ def rotation_6d_to_matrix(r: Float[Tensor, "*n 6"]) -> Float[Tensor, "*n 3 3"]:
     second = r[..., 3:] - (first * r[..., 3:]).sum(-1, keepdim=True) * first
     second = torch.nn.functional.normalize(second, dim=-1)
     return torch.stack([first, second, torch.linalg.cross(first, second)], dim=-1)
+
+
+def euler_to_matrix(angles: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
+    """`R_z(yaw) R_y(pitch) R_x(roll)` of angles in the order roll, pitch, yaw, in radians: extrinsic turns about x, then y, then z."""
+    cx, cy, cz = angles.cos().unbind(-1)
+    sx, sy, sz = angles.sin().unbind(-1)
+    rows = [
+        cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx,
+        sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx,
+        -sy, cy * sx, cy * cx,
+    ]  # fmt: skip
+    return rearrange(torch.stack(rows, -1), "... (i j) -> ... i j", i=3)
+
+
+def matrix_to_euler(m: Float[Tensor, "*n 3 3"]) -> Float[Tensor, "*n 3"]:
+    """Inverse of `euler_to_matrix`: roll and yaw in [-pi, pi], pitch in [-pi/2, pi/2].
+
+    Where the pitch is a quarter turn, roll and yaw turn about one axis and only their sum or difference is defined: yaw is 0 there.
+    """
+    cosine = torch.hypot(m[..., 0, 0], m[..., 1, 0])
+    is_locked = cosine < torch.finfo(m.dtype).eps * 16
+    pitch = torch.atan2(-m[..., 2, 0], cosine)
+    roll = torch.where(is_locked, torch.atan2(-m[..., 1, 2], m[..., 1, 1]), torch.atan2(m[..., 2, 1], m[..., 2, 2]))
+    yaw = torch.where(is_locked, torch.zeros_like(pitch), torch.atan2(m[..., 1, 0], m[..., 0, 0]))
+    return torch.stack([roll, pitch, yaw], dim=-1)
+
+
+def rotation_vector_to_matrix(v: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
+    """Rotations about the axis `v` by its length, in radians."""
+    half = v.norm(dim=-1, keepdim=True) / 2
+    return quaternion_to_matrix(torch.cat([torch.sinc(half / torch.pi) * v / 2, half.cos()], dim=-1))
+
+
+def matrix_to_rotation_vector(m: Float[Tensor, "*n 3 3"]) -> Float[Tensor, "*n 3"]:
+    """Inverse of `rotation_vector_to_matrix`; of the two vectors of a rotation, the one no longer than pi."""
+    q = matrix_to_quaternion(m)
+    sine = q[..., :3].norm(dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(sine, q[..., 3:])
+    return q[..., :3] * torch.where(sine > 0, angle / torch.where(sine > 0, sine, torch.ones_like(sine)), torch.full_like(sine, 2.0))
+
+
+def rotation_between(start: Float[Tensor, "*n 3 3"], stop: Float[Tensor, "*n 3 3"], share: Float[Tensor, "*n"]) -> Float[Tensor, "*n 3 3"]:
+    """The rotation a `share` in [0, 1] of the way from `start` to `stop`, at constant speed by the shorter way (slerp).
+
+    Exactly `start` where the share is 0.
+    """
+    way = matrix_to_rotation_vector(rearrange(start, "... i j -> ... j i") @ stop)
+    part = start @ rotation_vector_to_matrix(rearrange(share, "... -> ... 1") * way)
+    return torch.where(rearrange(share == 0, "... -> ... 1 1"), start, part)
 
 
 def relative_pose(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 import pydantic
 
@@ -14,6 +15,9 @@ Signal = Literal["video", "action", "dynamics", "progress"]
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
 RotationForm = Literal["euler_xyz", "quaternion_xyzw", "quaternion_wxyz", "rotation_vector", "rotation_6d"]
 """Euler angles are extrinsic about x, y, z, in radians."""
+
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=True)
+"""A field that does not exist is a slip of the pen, never something to pass over."""
 
 MAY_SUPERVISE: Mapping[SourceKind, tuple[Signal, ...]] = {
     "teleoperation": ("video", "action", "dynamics", "progress"),
@@ -34,10 +38,18 @@ class Numbers:
         offset: Added after scaling; `scale=-1, offset=1` turns 1 = open into 1 = closed.
     """
 
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STRICT
+
     feature: str
     at: tuple[int, ...]
     scale: float = 1.0
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.at or min(self.at) < 0 or len(set(self.at)) != len(self.at):
+            raise ValueError(f"numbers {list(self.at)} of {self.feature!r}: expected at least one, from 0, none twice")
+        if not (math.isfinite(self.scale) and math.isfinite(self.offset)) or self.scale == 0:
+            raise ValueError(f"{self.feature!r} has scale {self.scale} and offset {self.offset}, expected finite numbers and a scale not 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +61,8 @@ class Pose:
         rotation: Three, four or six numbers, to radians where they are angles.
         form: What the rotation's numbers are.
     """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STRICT
 
     position: Numbers
     rotation: Numbers
@@ -80,6 +94,8 @@ class SourceDescription:
             where nobody knows. The recording's own flag of an episode goes first.
         clock: "timestamps" where those can be trusted; "frames" where rows are evenly spaced by the nominal rate.
     """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STRICT
 
     name: str
     kind: SourceKind
