@@ -67,6 +67,12 @@ def test_a_branch_remembers_its_parent() -> None:
     assert windows.resolve(np.array([50 + 16])).memory.tolist() == [[0, 15, 50]]
 
 
+def test_a_branch_whose_parent_was_left_out_remembers_its_own_past() -> None:
+    episodes = catalogue({"length": 50}, {"length": 40, "kind": "branch", "parent": 7, "parent_frame": 30, "branch": "wrong", "group": 0})
+    assert Windows(episodes, WindowSpec()).resolve(np.array([50 + 30])).memory.tolist() == [[50, 60, 70]]
+    assert resolve_one(episodes, WindowSpec(), episodes[1], 30).memory.tolist() == [[50, 60, 70]]
+
+
 @given(catalogues(), SPECS, st.randoms(use_true_random=False))
 def test_the_fast_path_agrees_with_its_readable_twin(episodes: tuple[EpisodeInfo, ...], spec: WindowSpec, random: Random) -> None:
     windows = Windows(episodes, spec)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tau0.data.apportion import Apportionment
 from tau0.data.catalogue import KINDS, EpisodeInfo
+from tau0.data.description import SourceDescription
 from tau0.data.info import DatasetError
+from tau0.data.pools import Pool, Spans, alone, by_group
 from tau0.data.windows import Rows, WindowSpec
 
 Stream = Literal["policy", "simulator"]
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+Measure = Literal["hours", "samples", "tempered"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """How much of a stream's batch each kind of episode makes up. Only ratios count; kinds that do not occur leave theirs to the others."""
+    """How much of what a source gives to a stream each kind of episode makes up. Only ratios count.
+
+    Kinds that do not occur in the source leave theirs to its others.
+    """
 
     demonstration: float
     failure: float
@@ -32,6 +39,27 @@ class Shares:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Weighing:
+    """How much of a stream each source makes up: proportional to its own weight, and to one of these.
+
+    Attributes:
+        by: "hours" of the recording; "samples" that it has for the stream; "tempered" is samples to the power of `temper`.
+        temper: In [0, 1]: 0 gives sources of any size the same, 1 is by samples.
+    """
+
+    by: Measure = "samples"
+    temper: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temper <= 1:
+            raise ValueError(f"temper must be in [0, 1], got {self.temper}")
+
+    def __call__(self, samples: int, hours: float) -> float:
+        """Of a source."""
+        return {"hours": hours, "samples": float(samples), "tempered": samples**self.temper}[self.by]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SamplingSpec:
     """What the two streams consist of.
 
@@ -40,6 +68,7 @@ class SamplingSpec:
         simulator_batch: Samples a step for the simulator.
         policy: Kinds of the policy stream; failures never occur in it.
         simulator: Kinds of the simulator stream.
+        weighing: Of the sources.
         seed: Of the order.
     """
 
@@ -47,108 +76,186 @@ class SamplingSpec:
     simulator_batch: int = 64
     policy: Shares = field(default_factory=lambda: Shares(demonstration=0.85, failure=0, branch=0.15))
     simulator: Shares = field(default_factory=lambda: Shares(demonstration=0.35, failure=0.25, branch=0.4))
+    weighing: Weighing = field(default_factory=Weighing)
     seed: int = 0
 
+    def batch(self, stream: Stream) -> int:
+        """Samples a step."""
+        return {"policy": self.policy_batch, "simulator": self.simulator_batch}[stream]
 
-class WindowIndex:
-    """The samples of every training step, as global rows for `Windows.resolve`.
+    def shares(self, stream: Stream) -> Shares:
+        """Of the kinds."""
+        return {"policy": self.policy, "simulator": self.simulator}[stream]
 
-    Each kind of episode in each stream is shuffled anew every epoch of its own and walked through without repetition. Branches of one group
-    are shuffled together, frame by frame: what different actions make of the same state appears in the same batch.
+
+def streams_of(description: SourceDescription) -> frozenset[Stream]:
+    """The streams that a source may be part of.
+
+    The policy's: what supervises actions or, without them, video; but never a rollout. Its video loss learns what follows an instruction,
+    and a rollout shows what did not: that belongs to the simulator, which is told the actions (SPEC.md section 7).
+    The simulator's: what supervises dynamics, so that there are executed actions.
     """
+    supervised, found = set(description.supervises), set[Stream]()
+    if description.kind != "rollout" and supervised & {"action", "video"}:
+        found.add("policy")
+    if "dynamics" in supervised:
+        found.add("simulator")
+    return frozenset(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledSource:
+    """What sampling has to know of one source.
+
+    Attributes:
+        name: For people.
+        episodes: Those that are sampled: all of the source's or a split of them, their rows counted from the source's first.
+        num_rows: Rows of the whole source.
+        streams: That it may be part of, see `streams_of`.
+        weight: Above 0.
+        hours: Of recording in `episodes`.
+        rejected: Rows that no sample may begin at, ascending.
+    """
+
+    name: str
+    episodes: Sequence[EpisodeInfo]
+    num_rows: int
+    streams: frozenset[Stream] = frozenset(STREAMS)
+    weight: float = 1.0
+    hours: float = 0.0
+    rejected: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < float("inf"):
+            raise ValueError(f"the weight of {self.name!r} must be above 0, got {self.weight}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolShare:
+    """What one kind of one source contributes to a stream.
+
+    Attributes:
+        source: Number of the source.
+        kind: Of its episodes.
+        samples: That it has.
+        share: Of the stream, in (0, 1].
+    """
+
+    source: int
+    kind: str
+    samples: int
+    share: float
+
+
+class SampleIndex:
+    """The samples of every training step, as global rows: a source's rows follow those of the sources before it.
+
+    Each kind of episode of each source is a pool, shuffled anew every epoch of its own and walked through without repetition. Branches of
+    one group are shuffled together, frame by frame: what different actions make of the same state appears in the same batch. A batch
+    is a like mixture all the way through, so that any part of it is one too.
+
+    Attributes:
+        spec: What the streams consist of.
+        offsets: First global row of every source, shape (sources,).
+    """
+
+    def __init__(self, sources: Sequence[SampledSource], window: WindowSpec, spec: SamplingSpec) -> None:
+        """Indexes the samples of all sources.
+
+        Raises:
+            DatasetError: When a stream with a batch size > 0 has no sample, or a source is weighed by hours that it does not have.
+        """
+        self.spec = spec
+        ends = np.cumsum([0, *(source.num_rows for source in sources)], dtype=np.int64)
+        self.offsets, self._num_rows = ends[:-1], int(ends[-1])
+        self._streams: dict[Stream, list[tuple[Pool, PoolShare]]] = {stream: _pools(sources, window, spec, stream) for stream in STREAMS}
+        self._apportionment: dict[Stream, Apportionment] = {}
+        for stream, pools in self._streams.items():
+            if pools:
+                self._apportionment[stream] = Apportionment([share.share for _, share in pools])
+            elif spec.batch(stream) > 0:
+                among = f"none of the {sum(len(source.episodes) for source in sources)} episodes"
+                raise DatasetError(f"{among} has a sample for the {stream}: check their kinds, lengths, shares and what they supervise")
+
+    def rows(self, stream: Stream, step: int) -> Rows:
+        """Global rows of the current frames of the samples of one stream at training step `step`, shape (batch size,)."""
+        batch, pools = self.spec.batch(stream), self._streams[stream]
+        if not batch or not pools:
+            return np.zeros(0, np.int64)
+        before, after = (self._apportionment[stream].before(samples) for samples in (step * batch, (step + 1) * batch))
+        counts = after - before
+        taken = [
+            self.offsets[share.source] + pool.take(int(first), int(count))
+            for (pool, share), first, count in zip(pools, before, counts, strict=True)
+            if count
+        ]
+        places = np.concatenate([(np.arange(count) + 0.5) / count for count in counts if count])
+        return np.concatenate(taken)[np.argsort(places, kind="stable")]
+
+    def samples(self, stream: Stream) -> Rows:
+        """Every sample of a stream once, ascending: for measuring over all of a validation split."""
+        parts = [self.offsets[share.source] + pool.all_rows() for pool, share in self._streams[stream]]
+        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+    def composition(self, stream: Stream) -> tuple[PoolShare, ...]:
+        """What the stream consists of."""
+        return tuple(share for _, share in self._streams[stream])
+
+    def locate(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Numbers of the sources that global `rows` belong to, and their rows there, both of the same shape.
+
+        Raises:
+            IndexError: When a row lies outside.
+        """
+        if np.size(rows) and not 0 <= np.min(rows) <= np.max(rows) < self._num_rows:
+            raise IndexError(f"global rows run from 0 to {self._num_rows - 1}, got {np.min(rows)} to {np.max(rows)}")
+        source = np.searchsorted(self.offsets, rows, side="right") - 1
+        return source, rows - self.offsets[source]
+
+
+class WindowIndex(SampleIndex):
+    """The samples of one dataset that supervises everything."""
 
     def __init__(
         self, episodes: Sequence[EpisodeInfo], window: WindowSpec, spec: SamplingSpec, keep: NDArray[np.bool_] | None = None
     ) -> None:
-        """Indexes the samples of `episodes`, all of a dataset's or a split of them.
-
-        Args:
-            episodes: Of the dataset.
-            window: The shape of a sample.
-            spec: What the two streams consist of.
-            keep: By global row, which samples may be used; all by default.
-
-        Raises:
-            DatasetError: When a stream with a batch size > 0 has no sample.
-        """
-        self.spec = spec
-        self._streams = {
-            "policy": _shared(spec.policy_batch, _kept(_policy_pools(episodes), keep), spec.policy, (spec.seed, 0)),
-            "simulator": _shared(spec.simulator_batch, _kept(_simulator_pools(episodes, window), keep), spec.simulator, (spec.seed, 1)),
-        }
-        for name, pools in self._streams.items():
-            if not pools and getattr(spec, f"{name}_batch") > 0:
-                message = f"none of the {len(episodes)} episodes has a sample for the {name}: check their kinds, lengths and shares"
-                raise DatasetError(message)
-
-    def rows(self, stream: Stream, step: int) -> Rows:
-        """Current rows of the samples of one stream at training step `step`, shape (batch size,)."""
-        parts = [pool.take(step * count, count) for pool, count in self._streams[stream]]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
-
-    def samples(self, stream: Stream) -> Rows:
-        """Every sample of a stream once, in the order of the dataset: for measuring over all of a validation split."""
-        parts = [pool.rows for pool, _ in self._streams[stream]]
-        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+        """Indexes `episodes`, all of a dataset's or a split of them. `keep`: by global row, which samples may be used."""
+        rejected = np.zeros(0, np.int64) if keep is None else np.flatnonzero(~keep)
+        num_rows = max((episode.stop for episode in episodes), default=0) if keep is None else len(keep)
+        super().__init__([SampledSource(name="dataset", episodes=episodes, num_rows=num_rows, rejected=rejected)], window, spec)
 
 
-class _Pool:
-    """Endless, seeded walk over the samples of one kind. Rows with one `unit` stay together."""
-
-    def __init__(self, rows: Rows, units: Rows, seed: tuple[int, ...]) -> None:
-        self.rows = rows
-        self._units = np.unique(units, return_inverse=True)[1]
-        self._seed = seed
-        self._order = lru_cache(maxsize=2)(self._permuted)
-
-    def take(self, first: int, count: int) -> Rows:
-        """Samples number `first` to `first + count` of the walk."""
-        epochs, offsets = np.divmod(np.arange(first, first + count), len(self.rows))
-        taken = np.empty(count, np.int64)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            taken[here] = self._order(int(epoch))[offsets[here]]
-        return taken
-
-    def _permuted(self, epoch: int) -> Rows:
-        rng = np.random.default_rng((*self._seed, epoch))
-        place = rng.permutation(self._units.max() + 1)
-        return self.rows[np.argsort(place[self._units], kind="stable")]
+def _pools(sources: Sequence[SampledSource], window: WindowSpec, spec: SamplingSpec, stream: Stream) -> list[tuple[Pool, PoolShare]]:
+    """Every pool of a stream that has samples and a share above 0."""
+    find, found = _FINDERS[stream], []
+    for number, source in enumerate(sources):
+        if stream not in source.streams:
+            continue
+        classes = {kind: find([e for e in source.episodes if e.kind == kind], kind, window, source.rejected) for kind in KINDS}
+        seeds = {kind: (spec.seed, STREAMS.index(stream), number, KINDS.index(kind)) for kind in KINDS}
+        shares = {kind: getattr(spec.shares(stream), kind) for kind in KINDS}
+        pools = {kind: Pool(classes[kind], seeds[kind]) for kind in KINDS if classes[kind] and shares[kind] > 0}
+        samples, whole = sum(pool.size for pool in pools.values()), sum(shares[kind] for kind in pools)
+        if spec.weighing.by == "hours" and pools and not source.hours > 0:
+            raise DatasetError(f"source {source.name!r} is weighed by its hours of recording, but has {source.hours:g}")
+        weight = source.weight * spec.weighing(samples, source.hours)
+        found += [(pool, number, kind, weight * shares[kind] / whole) for kind, pool in pools.items()]
+    total = sum(weight for *_, weight in found)
+    return [(pool, PoolShare(source=number, kind=kind, samples=pool.size, share=weight / total)) for pool, number, kind, weight in found]
 
 
-def _policy_pools(episodes: Sequence[EpisodeInfo]) -> dict[str, tuple[Rows, Rows]]:
-    """Rows and units by kind: every frame of what may be imitated."""
-    return {kind: _pooled([e for e in episodes if e.kind == kind and e.teaches_policy], 0, together=False) for kind in KINDS}
+def _imitated(episodes: Sequence[EpisodeInfo], _kind: str, _window: WindowSpec, rejected: Rows) -> list[Spans]:
+    """Every frame of what may be imitated."""
+    return alone([episode for episode in episodes if episode.teaches_policy], 0, rejected)
 
 
-def _simulator_pools(episodes: Sequence[EpisodeInfo], window: WindowSpec) -> dict[str, tuple[Rows, Rows]]:
-    """Rows and units by kind: every frame with all its future frames. One that is missing would be seen, whatever the loss leaves out."""
+def _foreseen(episodes: Sequence[EpisodeInfo], kind: str, window: WindowSpec, rejected: Rows) -> list[Spans]:
+    """Every frame with all its future frames: one that is missing would be seen, whatever the loss leaves out."""
     ahead = window.frame_stride * window.num_future
-    return {kind: _pooled([e for e in episodes if e.kind == kind], ahead, together=kind == "branch") for kind in KINDS}
+    return (by_group if kind == "branch" else alone)(episodes, ahead, rejected)
 
 
-def _kept(pools: dict[str, tuple[Rows, Rows]], keep: NDArray[np.bool_] | None) -> dict[str, tuple[Rows, Rows]]:
-    return pools if keep is None else {kind: (rows[keep[rows]], units[keep[rows]]) for kind, (rows, units) in pools.items()}
-
-
-def _pooled(episodes: Sequence[EpisodeInfo], ahead: int, *, together: bool) -> tuple[Rows, Rows]:
-    """All rows with `ahead` more rows after them, and the unit of each: its own, or shared by the same frame of a whole group."""
-    spans = [np.arange(e.start, e.stop - ahead) for e in episodes]
-    rows = np.concatenate(spans) if spans else np.zeros(0, np.int64)
-    if not together or not len(rows):
-        return rows, rows
-    longest = max(e.length for e in episodes)
-    groups = [(-1 - e.index if e.group < 0 else e.group) * longest + np.arange(len(span)) for e, span in zip(episodes, spans, strict=True)]
-    return rows, np.concatenate(groups)
-
-
-def _shared(batch: int, pools: dict[str, tuple[Rows, Rows]], shares: Shares, seed: tuple[int, int]) -> list[tuple[_Pool, int]]:
-    """Pools of a stream with their constant number of samples a step: shares of the batch, rounded by largest remainder."""
-    present = [kind for kind in KINDS if len(pools[kind][0]) and getattr(shares, kind) > 0]
-    if not present:
-        return []
-    weights = np.array([getattr(shares, kind) for kind in present])
-    exact = batch * weights / weights.sum()
-    counts = np.floor(exact).astype(int)
-    counts[np.argsort(counts - exact, kind="stable")[: batch - counts.sum()]] += 1
-    return [(_Pool(*pools[kind], seed=(*seed, KINDS.index(kind))), int(n)) for kind, n in zip(present, counts, strict=True)]
+_FINDERS: Mapping[Stream, Callable[[Sequence[EpisodeInfo], str, WindowSpec, Rows], list[Spans]]] = {
+    "policy": _imitated,
+    "simulator": _foreseen,
+}

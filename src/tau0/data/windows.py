@@ -66,7 +66,7 @@ class WindowRows:
 class Windows:
     """Resolves samples of a dataset, many at a time.
 
-    A sample is named by the global row of its current frame.
+    A sample is named by the global row of its current frame. A branch whose parent is not among the episodes remembers its own past alone.
 
     Attributes:
         episodes: Of the whole dataset, so that global rows run from 0.
@@ -83,13 +83,12 @@ class Windows:
         self._start = np.array([episode.start for episode in self.episodes])
         self._last = np.array([episode.stop - 1 for episode in self.episodes])
         self._parent_start = np.array([parent.start for parent in parents])
-        self._parent_frame = np.array([max(episode.parent_frame, 0) if episode.parent >= 0 else 0 for episode in self.episodes])
+        self._parent_frame = np.array([max(episode.parent_frame, 0) if episode.parent in by_index else 0 for episode in self.episodes])
         self._teaches = np.array([episode.teaches_policy for episode in self.episodes])
-        self._episode_of_row = np.repeat(np.arange(len(self.episodes)), self._last - self._start + 1)
 
     def episode_of(self, rows: Rows) -> Rows:
         """Positions in `episodes` of the episodes that global `rows` belong to, any shape."""
-        return self._episode_of_row[rows]
+        return np.searchsorted(self._start, rows, side="right") - 1
 
     def resolve(self, rows: Rows) -> WindowRows:
         """The samples whose current frames are the global `rows`, shape (b,).
@@ -100,7 +99,7 @@ class Windows:
         rows = np.asarray(rows, np.int64)
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.num_rows:
             raise IndexError(f"global rows run from 0 to {self.num_rows - 1}, got {rows.min()} to {rows.max()}")
-        episode = self._episode_of_row[rows]
+        episode = self.episode_of(rows)
         last = self._last[episode][:, None]
         future = rows[:, None] + self.spec.frame_stride * np.arange(1, self.spec.num_future + 1)
         actions = rows[:, None] + np.arange(self.spec.action_horizon)
