@@ -21,6 +21,7 @@ from tau0.simulate.simulator import denoise_futures
 from tau0.tensors import Batch, Futures
 from tau0.train.config import TrainConfig
 from tau0.train.costs import SampleShape
+from tau0.train.draws import Draws
 from tau0.train.objective import policy_losses, simulator_losses
 
 RCS_SIGMA, REVISION_STEP = 0.6, 4
@@ -156,7 +157,8 @@ def random_batch(config: WorldModelConfig, scene: Scene, size: int, device: torc
         text=random(size, config.trunk.text_length, config.trunk.text_width),
         state=random(size, dim), target_actions=random(size, steps, dim), executed_actions=random(size, steps, told),
         progress=random(size, steps).clamp(-1, 1), view_mask=yes(size, scene.views), video_mask=yes(size, SAMPLING.num_future),
-        action_mask=yes(size, steps, dim), progress_mask=yes(size, steps), executed_mask=yes(size),
+        state_mask=yes(size, dim), action_mask=yes(size, steps, dim), executed_mask=yes(size, told), progress_mask=yes(size, steps),
+        weights=torch.ones(size, 4, device=device),
     )  # fmt: skip
 
 
@@ -168,13 +170,13 @@ class Training:
         self._losses = policy_losses if model.action_expert is not None else simulator_losses
         self._batch = random_batch(model.config, scene, batch, device)
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=device.type == "cuda")
-        self._generator = torch.Generator().manual_seed(0)
+        self._draws = Draws.of((0,), range(batch))
         self._device, self._settings = device, replace(TRAIN)
 
     def step(self) -> None:
         """Matrix products in bfloat16 on a GPU; weights, gradients and optimizer in float32."""
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            losses = self._losses(self._model, self._batch, self._settings, SAMPLING, self._generator)
+            losses = self._losses(self._model, self._batch, self._settings, SAMPLING, self._draws)
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimizer.step()

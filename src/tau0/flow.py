@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 NUM_TRAIN_LEVELS = 1000
@@ -36,16 +36,14 @@ def velocity_target(x: Float[Tensor, "*shape"], noise: Float[Tensor, "*shape"]) 
     return noise - x
 
 
-def training_levels(num: int, k: float, *, first: float, generator: torch.Generator) -> Float[Tensor, " num"]:
-    """Draws levels from the published grid of 1000: uniform index, then the shift.
+def training_levels(index: Int[Tensor, "*n"], k: float, *, first: float) -> Float[Tensor, "*n"]:
+    """Levels of the published grid of 1000, after the shift.
 
     Args:
-        num: How many.
+        index: Places on the grid, 0 to 999, 0 the noisiest; to be drawn uniformly.
         k: Shift: 5 for video, 1 for actions and progress.
         first: Highest unshifted level: 0.999 for video (down to 0), 1 for actions and progress (down to 0.001).
-        generator: Source of randomness.
     """
-    index = torch.randint(NUM_TRAIN_LEVELS, (num,), generator=generator)
     return shift((first - index.double() / NUM_TRAIN_LEVELS).clamp(min=0.0), k).float()
 
 

@@ -16,31 +16,38 @@ from torch import Tensor
 class Batch:
     """Windows of recordings, stacked, each with masks that say what it may supervise (SPEC.md section 7).
 
+    What a mask leaves out may hold anything: nothing that is computed from a batch depends on it. Numbers that a robot does not have
+    are masked in all their steps.
+
     Attributes:
         latents: `[memory, current, future]` latent frames of every view.
         text: Token features of the instruction, zero where there is no token.
         state: Proprioception at the current frame.
         target_actions: What the policy should have done (the expert's label).
-        executed_actions: What was done, the simulator's input.
+        executed_actions: What was done, the simulator's input; it may be told more numbers than the policy gives.
         progress: Labels in [-1, 1], one per action step.
-        view_mask: Which cameras exist.
-        video_mask: Which future frames may be supervised.
-        action_mask: Which steps and dimensions of `target_actions` the policy may learn.
+        view_mask: Which cameras exist: one at least. Their memory and current frames exist, too.
+        video_mask: Which future frames may be supervised, in all views that exist.
+        state_mask: Which numbers of the state this robot measures.
+        action_mask: Which steps and dimensions of `target_actions` the policy may learn. A number that it may never learn is absent.
+        executed_mask: Which numbers of `executed_actions` exist. Without any the sample does not train the simulator.
         progress_mask: Which steps of `progress` are labelled.
-        executed_mask: Whether `executed_actions` exist, so that the simulator may be trained on this sample.
+        weights: How much its video, action, dynamics and progress count, in this order.
     """
 
     latents: Float[Tensor, "b v z m1f h w"]
     text: Float[Tensor, "b l c"]
     state: Float[Tensor, "b ds"]
     target_actions: Float[Tensor, "b ha da"]
-    executed_actions: Float[Tensor, "b ha da"]
+    executed_actions: Float[Tensor, "b ha de"]
     progress: Float[Tensor, "b ha"]
     view_mask: Bool[Tensor, "b v"]
     video_mask: Bool[Tensor, "b future"]
+    state_mask: Bool[Tensor, "b ds"]
     action_mask: Bool[Tensor, "b ha da"]
+    executed_mask: Bool[Tensor, "b de"]
     progress_mask: Bool[Tensor, "b ha"]
-    executed_mask: Bool[Tensor, " b"]
+    weights: Float[Tensor, "b 4"]
 
     def __len__(self) -> int:
         return len(self.state)

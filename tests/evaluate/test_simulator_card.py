@@ -75,8 +75,10 @@ class World:
             view_mask=torch.ones(1, VIEWS, dtype=torch.bool),
             video_mask=torch.ones(1, NUM_FUTURE, dtype=torch.bool),
             action_mask=torch.ones(1, HORIZON, DIM, dtype=torch.bool),
+            state_mask=torch.ones(1, DIM, dtype=torch.bool),
+            executed_mask=torch.ones(1, DIM, dtype=torch.bool),
             progress_mask=torch.ones(1, HORIZON, dtype=torch.bool),
-            executed_mask=torch.ones(1, dtype=torch.bool),
+            weights=torch.ones(1, 4),
         )
 
 

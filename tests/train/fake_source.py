@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tau0.data.catalogue import KINDS
+from tau0.data.description import SIGNALS
 from tau0.data.index import Stream
 from tau0.data.windows import Rows
 from tau0.tensors import Batch
@@ -40,8 +41,10 @@ def fake_batch(size: int, seed: int = 0) -> Batch:
         view_mask=all_of(VIEWS),
         video_mask=all_of(NUM_FUTURE),
         action_mask=all_of(HORIZON, DIM),
+        state_mask=all_of(DIM),
+        executed_mask=all_of(DIM),
         progress_mask=all_of(HORIZON),
-        executed_mask=all_of(),
+        weights=torch.ones(size, len(SIGNALS)),
     )
 
 
@@ -50,11 +53,13 @@ class FakeSource:
 
     Attributes:
         rejected: See `TrainingSource`.
+        empty_text: See `TrainingSource`.
         poisoned: (stream, step, sample) of numbers that are not finite.
     """
 
     def __init__(self, config: TrainConfig, *, is_constant: bool = False) -> None:
         self.rejected: dict[str, int] = {}
+        self.empty_text = torch.zeros(4, MODEL.trunk.text_width)
         self.poisoned: set[tuple[Stream, int, int]] = set()
         self._sizes: dict[Stream, int] = {"policy": config.policy_batch, "simulator": config.simulator_batch}
         self._is_constant = is_constant

@@ -21,12 +21,14 @@ from tau0.checkpoint import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.train import shards
 from tau0.train.config import TrainConfig
+from tau0.train.draws import Draws
 from tau0.train.finite import NonFiniteLossError
-from tau0.train.loop import Networks, Place, Progress
+from tau0.train.loop import Networks, Progress
 from tau0.train.loop import train as train_alone
 from tau0.train.mesh import Launch, joined, make_mesh
 from tau0.train.objective import weighted_sum
 from tau0.train.parallel import local
+from tau0.train.parts import Place
 from tau0.train.shard_files import part_name
 from tau0.train.sharded import ShardedJob, train_sharded
 from tau0.train.sharding import ShardingConfig, shard
@@ -178,7 +180,7 @@ def _backward(nets: Networks, *, is_bfloat16: bool) -> None:
     config = TrainConfig(action_draws=2)
     for stream in ("policy", "simulator"):
         with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16):
-            errors = nets(stream, fake_batch(2), config, SAMPLING, torch.Generator().manual_seed(5))
+            errors = nets(stream, fake_batch(2), config, SAMPLING, Draws.of((5,), range(2)))
             loss = weighted_sum(errors, config)
         loss.backward()
 

@@ -18,6 +18,7 @@ from tau0.model.world_model import WorldModel
 from tau0.presets import PRESETS
 from tau0.train.config import TrainConfig
 from tau0.train.costs import policy_work, simulator_work
+from tau0.train.draws import Draws
 from tau0.train.loop import Networks
 from tau0.train.memory import block_input_bytes, count_parameters
 from tau0.train.meter import sample_shape
@@ -40,7 +41,7 @@ def test_operations_are_those_that_pytorch_counts(stream: Stream, shapes: bool):
     forward, both = FlopCounterMode(display=False), FlopCounterMode(display=False)
     with sdpa_kernel(SDPBackend.MATH), both:
         with forward:
-            loss = weighted_sum(networks(stream, batch, config, SAMPLING, torch.Generator().manual_seed(0)), config)
+            loss = weighted_sum(networks(stream, batch, config, SAMPLING, Draws.of((0,), range(len(batch)))), config)
         loss.backward()
     shape = sample_shape(batch, config, SAMPLING)
     work = (policy_work(MODEL, shape) if stream == "policy" else simulator_work(MODEL, shape, progress_shapes_trunk=shapes)) * len(batch)
@@ -62,7 +63,7 @@ def input_bytes(stream: Stream, num_layers: int) -> tuple[int, int]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        errors = networks(stream, batch, config, SAMPLING, torch.Generator().manual_seed(0))
+        errors = networks(stream, batch, config, SAMPLING, Draws.of((0,), range(len(batch))))
         assert errors
         return sum(kept.values()), len(batch) * block_input_bytes(model, sample_shape(batch, config, SAMPLING), stream)
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tau0.checkpoint import CheckpointError, SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.train.config import TrainConfig
-from tau0.train.loop import Networks, NonFiniteLossError, Place, Progress, train
+from tau0.train.loop import Networks, NonFiniteLossError, Progress, train
 from tau0.train.parallel import average_gradients, share_of
+from tau0.train.parts import Place
 from tau0.train.state import STATE_FOLDER, Average
 from tiny import MODEL
 

@@ -14,6 +14,7 @@ from fake_source import NUM_MEMORY, fake_batch, fake_source
 from tau0.checkpoint import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.train.config import TrainConfig
+from tau0.train.draws import Draws
 from tau0.train.loop import Networks, Progress
 from tau0.train.meter import Meter
 from tau0.train.metrics import MetricsWriter, scalars
@@ -50,7 +51,7 @@ def test_line_is_json_whatever_the_numbers_are_and_resuming_drops_what_comes_aft
 def test_losses_by_source_add_up_over_parts():
     networks, source, batch = Networks(WorldModel(MODEL), None), fake_source(CONFIG), fake_batch(6)
     rows = source.rows("policy", 0)
-    errors = networks("policy", batch, CONFIG, SAMPLING, torch.Generator().manual_seed(0))
+    errors = networks("policy", batch, CONFIG, SAMPLING, Draws.of((0,), range(6)))
     tally = Tally(source)
     for part in (slice(0, 2), slice(2, 6)):
         tally.add("policy", rows[part], {term: type(e)(e.total[part], e.kept[part]) for term, e in errors.items()})

@@ -14,7 +14,8 @@ from tau0.checkpoint import Checkpoint, SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.tensors import Batch
 from tau0.train.config import TrainConfig
-from tau0.train.objective import drop_captions, masked_mean, policy_losses, simulator_losses
+from tau0.train.draws import Draws
+from tau0.train.objective import drop_captions, masked_errors, policy_losses, simulator_losses
 from tiny import tiny_checkpoint
 
 CONFIG = TrainConfig(action_draws=2, pure_noise_share=0.5)
@@ -27,11 +28,11 @@ def model() -> WorldModel:
 
 
 def policy(model: WorldModel, batch: Batch) -> dict[str, Tensor]:
-    return policy_losses(model, batch, CONFIG, SAMPLING, torch.Generator().manual_seed(0))
+    return policy_losses(model, batch, CONFIG, SAMPLING, Draws.of((0,), range(len(batch))))
 
 
 def simulator(model: WorldModel, batch: Batch, config: TrainConfig = CONFIG) -> dict[str, Tensor]:
-    return simulator_losses(model, batch, config, SAMPLING, torch.Generator().manual_seed(0))
+    return simulator_losses(model, batch, config, SAMPLING, Draws.of((0,), range(len(batch))))
 
 
 def gradients(model: WorldModel, loss: Tensor) -> dict[str, Tensor]:
@@ -124,7 +125,7 @@ def test_a_share_of_the_policys_samples_sees_what_a_revision_sees(model: WorldMo
     original = model.video_features
     monkeypatch.setattr(model, "video_features", lambda frames, timestep, *rest: seen.append(timestep) or original(frames, timestep, *rest))
     config = replace(CONFIG, pure_noise_share=0.4, revision_share=0.3)
-    policy_losses(model, fake_batch(200), config, SAMPLING, torch.Generator().manual_seed(0))
+    policy_losses(model, fake_batch(200), config, SAMPLING, Draws.of((0,), range(200)))
     levels = seen[0][:, -1]
     assert 40 < int((levels == 1000 * SAMPLING.revision_sigma).sum()) < 80
     assert 60 < int((levels == 1000).sum()) < 100
@@ -145,14 +146,16 @@ def test_policy_never_sees_the_executed_actions_or_the_memory(model: WorldModel)
 
 
 def test_masked_mean_of_nothing_is_zero():
-    assert masked_mean(torch.ones(2, 3), torch.zeros(2, 1, dtype=torch.bool)) == 0
-    assert masked_mean(torch.tensor([[1.0, 3.0], [5.0, 7.0]]), torch.tensor([[True], [False]])) == 2
+    error, weight = torch.tensor([[1.0, 3.0], [5.0, 7.0]]), torch.tensor([1.0, 0.5])
+    assert masked_errors(error, torch.zeros(2, 2, dtype=torch.bool), weight).mean() == 0
+    assert masked_errors(error, torch.tensor([[True, True], [False, False]]), weight).mean() == 2
+    assert masked_errors(error, torch.ones(2, 2, dtype=torch.bool), weight).mean() == (4 + 6) / 4
 
 
-def test_dropped_captions_are_zero(checkpoint: Checkpoint):
-    batch = fake_batch(64)
-    dropped = drop_captions(batch, 0.5, torch.Generator().manual_seed(0)).text
-    empty = (dropped == 0).all(dim=(1, 2))
-    assert 16 < int(empty.sum()) < 48
-    assert torch.equal(dropped[~empty], batch.text[~empty])
+def test_dropped_captions_are_what_the_encoder_makes_of_nothing(checkpoint: Checkpoint):
+    batch, empty = fake_batch(64), torch.arange(4.0 * 384).reshape(4, 384)
+    text = drop_captions(batch, empty, 0.5, Draws.of((0,), range(64))).text
+    dropped = (text == empty).all(dim=(1, 2))
+    assert 16 < int(dropped.sum()) < 48
+    assert torch.equal(text[~dropped], batch.text[~dropped])
     assert (checkpoint.text.encode([""]) == 0).all()

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from sharded_work import CONFIG, EVERY_STEP, ONE_LAYER
 
 from tau0.train.feed import Feed
-from tau0.train.loop import Place
 from tau0.train.memory import KEPT_COPIES, count_parameters, kept_bytes
 from tau0.train.mesh import Launch, LaunchError, mesh_shape
+from tau0.train.parts import Place
 from tau0.train.shard_files import part_name
 from tau0.train.shards import POSITION, latest_shards
 from tau0.train.state import read_position
@@ -128,9 +128,9 @@ def test_feed_gives_every_process_its_part_whatever_was_taken_before():
             taken += feed.take(7)
             first, again = feed.take(3)[0], feed.take(3)[0]
             assert torch.equal(first.batch.latents, again.batch.latents)
-            assert torch.equal(torch.rand(3, generator=first.generator), torch.rand(3, generator=again.generator))
+            assert torch.equal(first.draws.normal(3), again.draws.normal(3))
     assert [row for part in taken for row in part.rows.tolist()] == [7000, 7001, 7002, 7003, 7004]
-    assert [part.share for part in taken] == [0.5, 0.5, 1 / 3, 2 / 3]
+    assert [len(part.draws) for part in taken] == [1, 1, 1, 2]
 
 
 def test_processes_hold_what_the_arithmetic_says(uninterrupted: Path):

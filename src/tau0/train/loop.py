@@ -18,15 +18,17 @@ from tau0.data.index import Stream
 from tau0.model.world_model import WorldModel
 from tau0.tensors import Batch
 from tau0.train.config import TrainConfig
+from tau0.train.draws import Draws
 from tau0.train.finite import FiniteGuard, NonFiniteLossError
 from tau0.train.meter import Meter
-from tau0.train.objective import SampleErrors, drop_captions, stream_errors, weighted_sum
-from tau0.train.parallel import average_gradients, has_fast_bfloat16, share_of
+from tau0.train.objective import SampleErrors, stream_errors, weighted_sum
+from tau0.train.parallel import average_gradients, has_fast_bfloat16
+from tau0.train.parts import Place, batch_sizes, count_kept, parts_of
 from tau0.train.source import TrainingSource
 from tau0.train.state import Average, Position, load_state, save_state
 from tau0.train.tally import Tally
 
-__all__ = ["Listener", "Networks", "NonFiniteLossError", "Place", "Progress", "train"]
+__all__ = ["Listener", "Networks", "NonFiniteLossError", "Progress", "train"]
 
 REJECTED_NAME = "rejected.json"
 
@@ -83,23 +85,13 @@ class Networks(nn.Module):
         """Who simulates: the policy's own model, or the second one."""
         return self.model if self.own_simulator is None else self.own_simulator
 
-    def forward(
-        self, stream: Stream, batch: Batch, config: TrainConfig, sampling: SamplingConfig, generator: torch.Generator
-    ) -> dict[str, SampleErrors]:
+    def forward(self, stream: Stream, batch: Batch, config: TrainConfig, sampling: SamplingConfig, draws: Draws) -> dict[str, SampleErrors]:
         """Errors of a batch of the stream, by term."""
-        return stream_errors(stream, self.by_stream()[stream], batch, config, sampling, generator)
+        return stream_errors(stream, self.by_stream()[stream], batch, config, sampling, draws)
 
     def by_stream(self) -> dict[Stream, WorldModel]:
         """Which model learns from which stream."""
         return {"policy": self.model, "simulator": self.simulator}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """This process among its peers."""
-
-    rank: int = 0
-    world: int = 1
 
 
 def train(
@@ -179,26 +171,19 @@ def _report(place: Place, listener: Listener, progress: Progress) -> bool:
 def accumulate_gradients(
     networks: Networks, source: TrainingSource, config: TrainConfig, sampling: SamplingConfig, step: int, place: Place, meter: Meter
 ) -> Tally:
-    """Both objectives on this worker's share of the batch; gradients add up in the parameters. Returns the unweighted errors."""
-    generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 256 + place.rank)
-    tally = Tally(source)
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16("cpu")):
-        for stream, size in batch_sizes(config).items():
-            part = share_of(size, place.rank, place.world)
-            with meter.waiting():
-                batch = source.batch(stream, step, part)
-            batch = drop_captions(batch, config.caption_dropout, generator)
-            errors = networks(stream, batch, config, sampling, generator)
-            weighted_sum(errors, config).backward()
-            tally.add(stream, source.rows(stream, step, part), errors)
-            meter.saw(stream, batch, size)
+    """Both objectives on this worker's share of the batch; gradients add up in the parameters. Returns the errors."""
+    tally, sizes = Tally(source), batch_sizes(config)
+    with meter.waiting():
+        parts = list(parts_of(source, config, step, place))
+    kept = count_kept(parts)
+    for part in parts:
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16("cpu")):
+            errors = networks(part.stream, part.batch, config, sampling, part.draws)
+            loss = place.world * weighted_sum(errors, config, kept)  # gradients of all processes are averaged
+        loss.backward()
+        tally.add(part.stream, part.rows, errors)
+        meter.saw(part.stream, part.batch, sizes[part.stream])
     return tally
-
-
-def batch_sizes(config: TrainConfig) -> dict[Stream, int]:
-    """Samples a step of every stream that is trained on."""
-    sizes: dict[Stream, int] = {"policy": config.policy_batch, "simulator": config.simulator_batch}
-    return {stream: size for stream, size in sizes.items() if size}
 
 
 def make_optimiser(networks: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -56,6 +56,15 @@ def average_gradients(parameters: Sequence[nn.Parameter], numbers: Sequence[floa
     return flat[offset:].tolist()
 
 
+def summed(numbers: Sequence[float]) -> list[float]:
+    """The numbers of all processes, added up in float64."""
+    if not dist.is_initialized():
+        return list(numbers)
+    total = torch.tensor(list(numbers), dtype=torch.float64)
+    dist.all_reduce(total)
+    return total.tolist()
+
+
 def agree(error: Exception | None) -> None:
     """Raises on every process what any of them met, the lowest rank's where there are several; else waits until all are here."""
     met = [error]

@@ -31,9 +31,10 @@ from tau0.model.config import WorldModelConfig
 from tau0.model.text import CachedText, SentenceEncoder
 from tau0.train.config import TrainConfig
 from tau0.train.latents import encode_dataset
-from tau0.train.loop import Networks, Place, Progress, train
+from tau0.train.loop import Networks, Progress, train
 from tau0.train.metrics import MetricsWriter
 from tau0.train.parallel import join, leave
+from tau0.train.parts import Place
 from tau0.train.source import TrainingSource, fit_codec
 from tau0.train.stage_one import AutoencoderRecipe, load_autoencoder, ready_autoencoder
 from tau0.train.state import Average, saved_step

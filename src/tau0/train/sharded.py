@@ -17,11 +17,12 @@ from tau0.checkpoint import SamplingConfig
 from tau0.train.config import TrainConfig
 from tau0.train.feed import Feed
 from tau0.train.finite import FiniteGuard
-from tau0.train.loop import Networks, Place, Progress, batch_sizes, fraction_done, record_rejections, set_rate
+from tau0.train.loop import Networks, Progress, fraction_done, record_rejections, set_rate
 from tau0.train.mesh import mesh_device
 from tau0.train.meter import Meter
 from tau0.train.objective import weighted_sum
 from tau0.train.parallel import average_gradients
+from tau0.train.parts import Place, batch_sizes, count_kept
 from tau0.train.sharding import ShardingConfig, clip_gradients, replicated_parameters
 from tau0.train.shards import load_shards, save_shards, start_moments
 from tau0.train.source import TrainingSource
@@ -139,11 +140,12 @@ class _Training:
         job, tally, sizes, kind = self._job, Tally(self._job.source), batch_sizes(self._job.config), self._device.type
         with self._meter.waiting():
             parts = feed.take(step)
+        kept = count_kept(parts)
         for part in parts:
             batch = part.batch.to(self._device)
             with torch.autocast(kind, torch.bfloat16, enabled=job.sharding.uses_bfloat16(kind)):
-                errors = job.networks(part.stream, batch, job.config, job.sampling, part.generator)
-                loss = part.share * weighted_sum(errors, job.config)
+                errors = job.networks(part.stream, batch, job.config, job.sampling, part.draws)
+                loss = job.place.world * weighted_sum(errors, job.config, kept)  # gradients of all processes are averaged
             loss.backward()
             tally.add(part.stream, part.rows, errors)
             self._meter.saw(part.stream, batch, sizes[part.stream])

@@ -16,11 +16,12 @@ from torch.distributed.tensor import DTensor
 from tau0.checkpoint import Checkpoint, save
 from tau0.checkpoint import fingerprint as checkpoint_fingerprint
 from tau0.model.world_model import WorldModel
-from tau0.train.loop import Networks, Place, Progress
+from tau0.train.loop import Networks, Progress
 from tau0.train.lora import LoraConfig, add_adapters, merged
 from tau0.train.mesh import Launch, joined, make_mesh, mesh_device
 from tau0.train.metrics import MetricsWriter
 from tau0.train.parallel import first_does, is_first
+from tau0.train.parts import Place
 from tau0.train.run import CHECKPOINT_FOLDER, Callbacks, Job, Recipe, open_source, prepare
 from tau0.train.sharded import ShardedJob, train_sharded
 from tau0.train.sharding import ShardingConfig, shard

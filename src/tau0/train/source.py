@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tau0.actions import ActionCodec, Normaliser
 from tau0.data.catalogue import KINDS
+from tau0.data.description import SIGNALS
 from tau0.data.episodes import Dataset
 from tau0.data.index import SamplingSpec, Stream, WindowIndex
 from tau0.data.schema import ACTION, EXPERT_ACTION, PROGRESS, STATE, TASK_INDEX
@@ -41,6 +42,7 @@ class TrainingSource:
         windows: Resolves samples of the whole dataset.
         index: Which samples a step sees; none whose numbers the codec refuses.
         rejected: How many samples of the split were left out, by reason.
+        empty_text: Features of "", which stand for a dropped instruction, shape (l, c).
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class TrainingSource:
         keep, self.rejected = reject_outliers(codec, self.windows, episodes, self.state, {"action": self.executed, "advice": self.expert})
         self.index = WindowIndex(episodes, window, sampling, keep)
         indices = sorted(dataset.tasks)
-        self.text = text.encode([dataset.tasks[i] for i in indices])
+        self.text, self.empty_text = text.encode([dataset.tasks[i] for i in indices]), text.encode([""])[0]
         self.text_of_row = torch.from_numpy(np.searchsorted(indices, columns[TASK_INDEX].astype(np.int64)))
 
     def batch(self, stream: Stream, step: int, part: slice = slice(None)) -> Batch:
@@ -104,6 +106,8 @@ class TrainingSource:
             view_mask=torch.ones(len(rows), len(self.latents), dtype=torch.bool),
             video_mask=torch.from_numpy(at.video_mask),
             action_mask=mask,
+            state_mask=torch.ones_like(state, dtype=torch.bool),
+            executed_mask=torch.ones_like(state, dtype=torch.bool),
             progress_mask=torch.from_numpy(at.progress_mask),
-            executed_mask=torch.ones(len(rows), dtype=torch.bool),
+            weights=torch.ones(len(rows), len(SIGNALS)),
         )
