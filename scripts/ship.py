@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tau0.checkpoint import Checkpoint, load, save
+from tau0.cli.arguments import MODES
 from tau0.cli.shipped import SCORES, count_scores
 from tau0.evaluate.records import EpisodeRecord, read_records
 from tau0.evaluate.table import success_markdown, summarize
@@ -30,6 +31,7 @@ def main(run: Path, evaluation: Path, card: Path | None) -> None:
     """Writes the shipped checkpoint and its card."""
     checkpoint = load(run / "checkpoint")
     records = [r for r in read_records(evaluation) if r.requested_instruction is None]
+    records.sort(key=lambda record: MODES.index(record.result.mode))
     _check(records, run / "checkpoint")
     scores = json.dumps(count_scores(records))
     config = replace(checkpoint.config, name="nano-metaworld", provenance={**checkpoint.config.provenance, SCORES: scores})
