@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from tau0.train.mesh import Launch
 
-PRELOAD = ["torch", "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.checkpoint", "tau0.train.sharded", "sharded_work"]
+PRELOAD = ["torch", "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.checkpoint", "sharded_work", "whole_run_work"]
 TIMEOUT_S = 300
 
 Work = Callable[..., None]
@@ -34,8 +36,11 @@ class Processes:
             process.start()
 
     def kill(self) -> None:
-        """SIGKILL to every process."""
+        """SIGKILL to every process, and with one that leads a group to all of the group."""
         for process in self._running:
+            if process.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.join()
 

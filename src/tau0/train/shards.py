@@ -19,6 +19,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from tau0.checkpoint import CheckpointError
+from tau0.train.agreement import first_says
 from tau0.train.disk import sync, write_synced
 from tau0.train.parallel import agree, first_does, is_first
 from tau0.train.shard_files import ShardReader, ShardWriter
@@ -65,14 +66,15 @@ def save_shards(folder: Path, networks: nn.Module, average: Average, optimiser: 
 def load_shards(folder: Path, networks: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: str) -> Position | None:
     """Restores the newest state, whatever the number of processes that wrote it; None when there is nothing.
 
+    All processes read the one that the first finds: another may not see yet, or see no longer, what the file system shows to that one.
+
     Raises:
         CheckpointError: When the state belongs to another recipe, or cannot be read.
     """
-    source = latest_shards(folder)
-    if source is None:
+    newest = first_says(lambda: _newest(folder, recipe))
+    if newest is None:
         return None
-    position = read_position(source / POSITION)
-    check_recipe(position, recipe, folder)
+    source, position = newest
     index = _agreed_index(source)
     try:
         load(_tensors(networks, average, optimiser), storage_reader=ShardReader(source, index))
@@ -80,6 +82,16 @@ def load_shards(folder: Path, networks: nn.Module, average: Average, optimiser: 
         cause = next(iter(error.failures.values()))[0]
         raise CheckpointError(f"{source} cannot be read: {cause}") from None
     return position
+
+
+def _newest(folder: Path, recipe: str) -> tuple[Path, Position] | None:
+    """The newest whole checkpoint of this recipe, and what it says about itself."""
+    source = latest_shards(folder)
+    if source is None:
+        return None
+    position = read_position(source / POSITION)
+    check_recipe(position, recipe, folder)
+    return source, position
 
 
 def _tensors(networks: nn.Module, average: Average, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

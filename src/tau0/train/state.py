@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tau0.checkpoint import CheckpointError
 from tau0.folders import recover_files, save_files
 from tau0.model.weights import load_exactly
+from tau0.train.agreement import first_says
 from tau0.train.parallel import local
 
 STATE_FOLDER = "state"
@@ -66,17 +67,16 @@ def save_state(folder: Path, model: nn.Module, average: Average, optimiser: torc
 
 
 def load_state(folder: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: str) -> Position | None:
-    """Restores what `save_state` wrote; None when there is nothing.
+    """Restores what `save_state` wrote; None when there is nothing. All processes call it, and the first says which step it is.
 
     Raises:
-        CheckpointError: When the state belongs to another recipe.
+        CheckpointError: On all, when the state belongs to another recipe or the first cannot read its position.
     """
-    state = folder / STATE_FOLDER
-    recover_files(state)
-    if not (state / _POSITION).is_file():
+    position = first_says(lambda: _saved_position(folder))
+    if position is None:
         return None
-    position = read_position(state / _POSITION)
     check_recipe(position, recipe, folder)
+    state = folder / STATE_FOLDER
     load_exactly(model, load_file(state / _WEIGHTS), str(state / _WEIGHTS))
     average.tensors.update(load_file(state / _AVERAGE))
     _load_optimiser(optimiser, load_file(state / _OPTIMISER))
@@ -101,9 +101,15 @@ def check_recipe(position: Position, recipe: str, folder: Path) -> None:
 
 
 def saved_step(folder: Path) -> int:
-    """The step that a run in `folder` would go on from; 0 where there is none."""
+    """The step that a run in `folder` would go on from; 0 where there is none. For the first process alone."""
+    position = _saved_position(folder)
+    return 0 if position is None else position.step
+
+
+def _saved_position(folder: Path) -> Position | None:
+    recover_files(folder / STATE_FOLDER)
     path = folder / STATE_FOLDER / _POSITION
-    return read_position(path).step if path.is_file() else 0
+    return read_position(path) if path.is_file() else None
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
