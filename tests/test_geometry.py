@@ -6,11 +6,16 @@ from hypothesis import strategies as st
 
 from tau0.geometry import (
     absolute_pose,
+    euler_to_matrix,
+    matrix_to_euler,
     matrix_to_quaternion,
     matrix_to_rotation_6d,
+    matrix_to_rotation_vector,
     quaternion_to_matrix,
     relative_pose,
     rotation_6d_to_matrix,
+    rotation_between,
+    rotation_vector_to_matrix,
 )
 
 seeds = st.integers(0, 2**31)
@@ -92,3 +97,59 @@ def test_relative_pose_does_not_depend_on_the_world(seed: int):
     (p, r), (p0, r0), (shift, turn) = ((positions(seed + k), rotations(seed + k)) for k in (0, 10, 20))
     moved = relative_pose(*absolute_pose(p, r, shift, turn), *absolute_pose(p0, r0, shift, turn))
     torch.testing.assert_close(moved, relative_pose(p, r, p0, r0))
+
+
+def about(axis: int, angle: float) -> torch.Tensor:
+    """A turn about one axis of the world."""
+    v = torch.zeros(3, dtype=torch.float64)
+    v[axis] = angle
+    return torch.linalg.matrix_exp(torch.tensor([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]], dtype=torch.float64))
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_euler_angles_turn_about_the_worlds_axes_x_first(seed: int):
+    angles = 6 * torch.rand(3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 3
+    roll, pitch, yaw = angles.tolist()
+    torch.testing.assert_close(euler_to_matrix(angles), about(2, yaw) @ about(1, pitch) @ about(0, roll))
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_euler_angles_there_and_back(seed: int):
+    r = rotations(seed)
+    angles = matrix_to_euler(r)
+    torch.testing.assert_close(euler_to_matrix(angles), r)
+    assert (angles[:, 1].abs() <= torch.pi / 2).all()
+
+
+def test_euler_angles_where_roll_and_yaw_turn_about_one_axis():
+    angles = torch.tensor([[0.3, torch.pi / 2, 0.8], [-1.0, -torch.pi / 2, 0.4]], dtype=torch.float64)
+    r = euler_to_matrix(angles)
+    torch.testing.assert_close(euler_to_matrix(matrix_to_euler(r)), r)
+
+
+@given(seeds, st.sampled_from([1e-9, 1e-3, 1.0, 3.0, torch.pi - 1e-9]))
+@settings(max_examples=30, deadline=None)
+def test_rotation_vectors_there_and_back(seed: int, length: float):
+    axis = torch.nn.functional.normalize(positions(seed), dim=-1)
+    torch.testing.assert_close(matrix_to_rotation_vector(rotation_vector_to_matrix(length * axis)), length * axis)
+    r = rotations(seed)
+    torch.testing.assert_close(rotation_vector_to_matrix(matrix_to_rotation_vector(r)), r)
+
+
+def test_a_rotation_vector_of_no_length():
+    none = torch.zeros(3, dtype=torch.float64)
+    assert torch.equal(rotation_vector_to_matrix(none), EYE)
+    assert torch.equal(matrix_to_rotation_vector(EYE), none)
+
+
+@given(seeds, st.floats(0, 1))
+@settings(max_examples=20, deadline=None)
+def test_between_rotations_the_speed_is_constant(seed: int, share: float):
+    start, stop = rotations(seed), rotations(seed + 10)
+    part = rotation_between(start, stop, torch.full((8,), share, dtype=torch.float64))
+    whole = matrix_to_rotation_vector(start.mT @ stop)
+    torch.testing.assert_close(matrix_to_rotation_vector(start.mT @ part), share * whole)
+    assert torch.equal(rotation_between(start, stop, torch.zeros(8, dtype=torch.float64)), start)
+    torch.testing.assert_close(rotation_between(start, stop, torch.ones(8, dtype=torch.float64)), stop)

@@ -63,7 +63,8 @@ def align_episode(
     """
     rows = _sound_rows(dataset, episode, description)
     period_s = 1 / dataset.fps
-    times_s = np.arange(episode.length) * period_s if description.clock == "frames" else rows[TIMESTAMP].astype(np.float64)
+    clock = np.arange(episode.length) * period_s if description.clock == "frames" else rows[TIMESTAMP]
+    times_s = np.asarray(clock, np.float64)
     segments = dataset.segments(episode)
     success, labels = _labels(rows, episode, segments, description, discount(dataset.fps, rate_hz))
     kind = "failure" if success is False and episode.kind == "demonstration" else episode.kind

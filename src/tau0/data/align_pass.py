@@ -189,7 +189,8 @@ def _with_past(episode: EpisodeInfo, pieces: Mapping[int, list[EpisodeInfo]], fr
     if len(parents) != 1:
         return replace(episode, parent=-1, parent_frame=-1)
     away = np.abs(frames[parents[0].start : parents[0].stop] - episode.parent_frame)
-    return replace(episode, parent_frame=int(away.argmin()))
+    nearest = np.flatnonzero(away == away.min())  # several where the model is faster than the recording: the frame is in their middle
+    return replace(episode, parent_frame=int(nearest[(len(nearest) - 1) // 2]))
 
 
 _OWN = ("index", "start", "length", "kind", "success", "parent", "parent_frame", "remaining")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from tau0.data.parts import ROTATION_NUMBERS
 if TYPE_CHECKING:
     from tau0.data.episodes import Dataset
 
-EVERY_PART: Mapping[str, Part] = {part.name: part for layout in LAYOUTS.values() for part in layout.parts}
+EVERY_PART = {part.name: part for layout in LAYOUTS.values() for part in layout.parts}
 
 
 def check_description(description: SourceDescription, dataset: Dataset) -> None:
@@ -56,7 +55,7 @@ def check_layout(description: SourceDescription, layout: Layout) -> None:
         ContractError: When a part does not exist, has another number of columns, is of another kind, or is measured from a state that is
             not described; or when a source that shall supervise actions has none that the layout knows.
     """
-    known = EVERY_PART | {part.name: part for part in layout.parts}
+    known = {**EVERY_PART, **{part.name: part for part in layout.parts}}
     for what in ("state", "action", "advice"):
         for name, source in getattr(description, what).items():
             where = f"description {description.name!r}: {what} {name!r}"

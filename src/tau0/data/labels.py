@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ def recorded_labels(column: NDArray[np.floating]) -> Labels:
     return Labels(progress=progress, known=np.ones(len(progress), np.bool_))
 
 
-def success_of(flag: bool | None, column: NDArray[np.generic] | None, always: bool | None) -> tuple[bool | None, int | None]:
+def success_of(flag: bool | None, column: NDArray[Any] | None, always: bool | None) -> tuple[bool | None, int | None]:
     """Whether an episode succeeded, None where nobody knows, and the frame at which it was first solved, None where that is not told.
 
     Args:
@@ -87,7 +88,7 @@ def success_of(flag: bool | None, column: NDArray[np.generic] | None, always: bo
             episode and does not tell when.
         always: What is known of all episodes of the source.
     """
-    rows = None if column is None else np.asarray(column).reshape(-1) > 0.5
+    rows = None if column is None else np.asarray(column, np.float64).reshape(-1) > 0.5
     told = bool(rows[-1]) if rows is not None else always
     success = told if flag is None else flag
     tells_when = success and rows is not None and bool(rows.any()) and not rows.all()

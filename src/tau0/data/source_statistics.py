@@ -46,14 +46,20 @@ class Moments:
         return cls(count=(0,) * dim, mean=(0.0,) * dim, squares=(0.0,) * dim)
 
     @classmethod
-    def of(cls, rows: NDArray[np.floating], present: NDArray[np.bool_]) -> Moments:
-        """Of a block of rows, shape (n, dim); numbers that are not `present`, shape (dim,), are not counted."""
-        if not len(rows):
+    def of(cls, rows: NDArray[np.floating], present: NDArray[np.bool_], times: NDArray[np.integer] | None = None) -> Moments:
+        """Of a block of rows.
+
+        Args:
+            rows: Shape (n, dim).
+            present: Which numbers are there, shape (dim,); the others are not counted.
+            times: How often each row counts, shape (n,); once by default.
+        """
+        if not len(rows) or not present.any():
             return cls.empty(rows.shape[1])
-        block = rows.astype(np.float64)
-        mean = block.mean(0)
-        squares = ((block - mean) ** 2).sum(0)
-        count = np.where(present, len(block), 0)
+        block, weights = rows.astype(np.float64), np.ones(len(rows)) if times is None else times.astype(np.float64)
+        mean = weights @ block / weights.sum()
+        squares = weights @ (block - mean) ** 2
+        count = np.where(present, round(weights.sum()), 0)
         return cls(count=_whole(count), mean=_real(np.where(present, mean, 0.0)), squares=_real(np.where(present, squares, 0.0)))
 
     def merged(self, other: Moments) -> Moments:
@@ -137,13 +143,16 @@ def measured_moments(
         horizon: Steps of a window; those after the episode's end are not counted.
         present: Which numbers of the action the source has, shape (dim,).
     """
-    moments = Moments.empty(actions.shape[1])
-    for first in range(0, len(state), BLOCK):
+    is_absolute = np.isin(np.arange(actions.shape[1]), codec.grippers)
+    windows = np.minimum(np.arange(1, len(actions) + 1), horizon)  # a row that is not measured from the state is the same in all of them
+    moments = Moments.of(actions, present & is_absolute, windows)
+    is_measured = present & ~is_absolute
+    for first in range(0, len(state) if is_measured.any() else 0, BLOCK):
         rows = np.arange(first, min(first + BLOCK, len(state)))
         steps = rows[:, None] + np.arange(horizon)
         chunk = torch.from_numpy(actions[np.minimum(steps, len(state) - 1)].astype(np.float64))
         measured = codec.measure(chunk, torch.from_numpy(state[rows].astype(np.float64)))
-        moments = moments.merged(Moments.of(measured.numpy()[steps < len(state)], present))
+        moments = moments.merged(Moments.of(measured.numpy()[steps < len(state)], is_measured))
     return moments
 
 
