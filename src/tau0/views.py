@@ -28,9 +28,9 @@ def tensor_to_pixels(x: Float[Tensor, "*n c h w"]) -> Pixels:
 def resize_pixels(pixels: Pixels, height: int, width: int) -> Pixels:
     """Pictures of a camera at the model's size: antialiased bilinear, in bytes. Exactly what was given where the size fits already.
 
-    The whole picture is kept and its sides are scaled each on their own, rather than letterboxed. A camera's distortion is the same in every
-    one of its frames, so that the model learns it as it learns the lens; bars would take tokens from the picture (a fifth of them, for
-    16:10 on a canvas of 4:3), and are a prediction so easy that the video loss looks better than the picture is. Cropping would lose what
+    The whole picture is kept and its sides are scaled each on their own, rather than letterboxed. A camera's distortion is the same in all
+    of its frames, so that the model learns it as it learns the lens; bars would take tokens from the picture (a fifth of them, for 16:10
+    on a canvas of 4:3), and are a prediction so easy that the video loss looks better than the picture is. Cropping would lose what
     happens at the edge. Bars that a source has itself are its own.
 
     Args:
