@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from fake_v2 import DATA_PATH, write_v2
+from fake_v2 import DATA_PATH, VIDEO_PATH, write_v2
 
 from tau0.contract import ContractError
 from tau0.data import align_pass
@@ -126,10 +126,14 @@ def test_a_bad_episode_is_left_out_with_its_reason(four: Path) -> None:
     assert opened(four).quarantined == source.quarantined
 
 
-def test_a_missing_video_is_no_reason_to_stop(four: Path) -> None:
-    missing = next(four.glob("videos/*/*/*000003.mp4"))
+def test_videos_that_are_missing_or_cut_off_are_no_reason_to_stop(four: Path) -> None:
+    missing, cut = (next(four.glob(f"videos/*/*/*00000{episode}.mp4")) for episode in (3, 1))
     missing.unlink()
-    assert [bad.reason for bad in opened(four).quarantined] == [f"{missing} is missing: the dataset is incomplete"]
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 6 // 10])
+    reasons = [bad.reason for bad in opened(four).quarantined]
+    assert reasons[0].startswith(f"{cut} is damaged: it cannot be opened")
+    assert reasons[1:] == [f"{missing} is missing: the dataset is incomplete"]
+    assert len(opened(four, replace(FAKE, cameras={})).episodes) == 4, "a camera that is not described is not missed"
 
 
 def test_a_dataset_of_which_most_is_bad_is_refused(four: Path) -> None:
@@ -296,9 +300,10 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
         root = write_v2(tmp_path / str(episodes), [EpisodeRecord.fake(300, 1)])
         lines = [{"episode_index": i, "tasks": ["reach the ball"], "length": 300} for i in range(episodes)]
         (root / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        for suffix in ("data/chunk-000/episode_{:06d}.parquet", "videos/chunk-000/observation.images.front/episode_{:06d}.mp4"):
+        for suffix in (DATA_PATH, VIDEO_PATH):
             for i in range(1, episodes):
-                (root / suffix.format(i)).symlink_to(root / suffix.format(0))
+                place = {"episode_chunk": 0, "video_key": "observation.images.front"}
+                (root / suffix.format(episode_index=i, **place)).symlink_to(root / suffix.format(episode_index=0, **place))
         dataset = Dataset.open(root)
         tracemalloc.start()
         AlignedSource.open(dataset, FAKE, METAWORLD, 10)
@@ -356,12 +361,17 @@ CORRUPT = {
     "wrong_state_dim": "has 6 numbers a row",
     "non_monotonic_timestamps": "time does not advance at row 16",
     "unknown_task_index": "task_index 5 is not in",
+    "truncated_mp4": "wrist/chunk-000/file-000.mp4 is damaged: it cannot be opened",
+    "truncated_mp4_index_first": "wrist/chunk-000/file-000.mp4 can be read up to 4.000 s, the last frame of episode 0 is at 6.400 s",
 }
 
 
 @pytest.mark.parametrize("fault", CORRUPT)
 def test_a_corrupt_recording_is_refused_with_its_reason(shared: Path, tmp_path: Path, fault: str) -> None:
     with pytest.raises(DatasetError, match=f"no episode can be used: .*{CORRUPT[fault]}"):
-        AlignedSource.open(
-            Dataset.open(shared / "corrupt" / fault), replace(PRESETS["droid_v30"], success=None), DUAL_ARM, 5, cache=tmp_path
-        )
+        AlignedSource.open(Dataset.open(shared / "corrupt" / fault), PRESETS["droid_v30"], DUAL_ARM, 5, cache=tmp_path)
+
+
+def test_the_sound_copy_is_taken(shared: Path, tmp_path: Path) -> None:
+    source = AlignedSource.open(Dataset.open(shared / "corrupt/control"), PRESETS["droid_v30"], DUAL_ARM, 5, cache=tmp_path)
+    assert (source.num_rows, source.quarantined) == (33, ())

@@ -31,6 +31,7 @@ from tau0.data.parts import presence
 from tau0.data.quarantine import Quarantined, check_quarantine
 from tau0.data.segments import Segment
 from tau0.data.source_statistics import Moments, SourceStatistics, measured_moments, measuring_codec
+from tau0.data.video_extent import VideoExtents
 from tau0.folders import whole_folder
 
 FORMAT = 1
@@ -99,11 +100,12 @@ def fill(
     """
     total = len(dataset.episodes)
     with _written(folder) as draft:
-        walk = _Walk(dataset, description, layout, horizon)
+        walk, videos = _Walk(dataset, description, layout, horizon), VideoExtents()
         with ExitStack() as stack:
             arrays = {name: stack.enter_context(_growing(draft, name, layout)) for name in _written_arrays(description)}
             for done, episode in enumerate(dataset.episodes, start=1):
                 try:
+                    videos.check(episode, description, dataset.fps)
                     pieces = align_episode(dataset, episode, description, layout, rate_hz)
                 except (DatasetError, ContractError) as error:
                     walk.quarantined.append(Quarantined(episode=episode.index, reason=str(error)))
