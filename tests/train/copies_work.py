@@ -18,7 +18,6 @@ from tau0.train.mesh import Launch, joined
 from tau0.train.sharded import train_sharded
 from tau0.train.sharding import ShardingConfig
 
-
 STOPPED_AT = 2
 
 

@@ -105,6 +105,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
     from tau0.model.weights import WeightsError
     from tau0.train.loop import NonFiniteLossError
     from tau0.train.mesh import LaunchError
+    from tau0.train.metrics import MetricsError
     from tau0.train.run import TrainingFailedError
     from tau0.worlds.instructions import UnknownTaskError
     from tau0.worlds.rendering import RenderingUnavailableError
@@ -115,6 +116,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
         CollectError,
         EvaluationError,
         LaunchError,
+        MetricsError,
         NonFiniteLossError,
         TrainingFailedError,
         UnknownTaskError,

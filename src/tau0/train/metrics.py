@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,11 @@ from typing import Any, Self
 from tau0.train.loop import Progress
 
 BOARD_EVERY = 10
+WANDB_ID = "wandb-id"
+
+
+class MetricsError(RuntimeError):
+    """Metrics that cannot be shown where they were asked for; the message says why."""
 
 
 def scalars(progress: Progress) -> dict[str, float]:
@@ -39,10 +45,9 @@ class MetricsWriter:
 
         Raises:
             ModuleNotFoundError: When Weights & Biases is asked for and not installed.
+            MetricsError: When it refuses, for want of a login say.
         """
-        self._run: Any = None
-        if wandb_project is not None:
-            self._run = _wandb().init(project=wandb_project, id=folder.absolute().name, dir=str(folder), resume="allow")
+        self._run: Any = None if wandb_project is None else _start_wandb(folder, wandb_project)
         path = folder / "metrics.jsonl"
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         path.write_text("".join(lines[:step]))
@@ -72,14 +77,23 @@ class MetricsWriter:
         if self._board is not None:
             self._board.close()
         if self._run is not None:
-            self._run.finish()
+            self._run.finish(exit_code=int(kind is not None))
 
 
-def _wandb() -> Any:
+def _start_wandb(folder: Path, project: str) -> Any:
+    """The run of Weights & Biases that belongs to the folder: the same one after an interruption, wherever the folder is by then."""
     try:
-        return importlib.import_module("wandb")
+        wandb: Any = importlib.import_module("wandb")
     except ImportError:
         raise ModuleNotFoundError("Weights & Biases was asked for and is not installed. Run: pip install wandb") from None
+    path = folder / WANDB_ID
+    run_id = path.read_text().strip() if path.is_file() else secrets.token_hex(8)
+    try:
+        run = wandb.init(project=project, id=run_id, name=folder.absolute().name, dir=str(folder), resume="allow")
+    except wandb.Error as error:
+        raise MetricsError(f"Weights & Biases cannot show the run: {error} (or set WANDB_MODE=offline)") from None
+    path.write_text(run_id + "\n")
+    return run
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
