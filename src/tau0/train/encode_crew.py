@@ -60,7 +60,7 @@ def encode_all(tasks: Iterable[ShardTask], crew: Crew, on_done: Callable[[Path, 
 
     Raises:
         EncodingFailedError: When a shard's worker died three times.
-        Exception: What a worker raised; shards that others are at are finished first, where they can be.
+        Exception: What a worker raised.
     """
     fresh, again = iter(tasks), deque[ShardTask]()
     attempts: Counter[Path] = Counter()

@@ -13,7 +13,7 @@ import torch
 
 from tau0.interrupts import interrupts_ignored
 from tau0.train.encode_crew import Outcome
-from tau0.train.encode_worker import EncodeJob, ShardWorker
+from tau0.train.encode_worker import EncodeJob, ShardWorker, clear_drafts
 from tau0.train.latent_store import ShardTask
 
 
@@ -81,7 +81,7 @@ class LocalCrew:
             member.process.join()
             member.connection.close()
             if member.task is not None:
-                _clear(member.task, member.process.pid)
+                clear_drafts(member.task)
         self._members.clear()
 
     def _hired(self) -> _Member:
@@ -101,29 +101,22 @@ class LocalCrew:
         member.process.join()
         member.connection.close()
         self._members.remove(member)
-        _clear(task, member.process.pid)
+        clear_drafts(task)
         code = member.process.exitcode
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-
-
-def _clear(task: ShardTask, pid: int) -> None:
-    """Removes the drafts of a process that is gone."""
-    for draft in task.path.parent.glob(f"{task.path.stem}.*.{pid}.draft"):
-        draft.unlink(missing_ok=True)
 
 
 def _work(job: EncodeJob, tasks: Connection) -> None:
     """One process: shards in, answers out, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    worker: ShardWorker | None = None
+    worker = ShardWorker(job)
     while True:
         try:
             task = tasks.recv()
         except (EOFError, OSError):
             return
         try:
-            worker = ShardWorker(job) if worker is None else worker
             answer: object = worker.encode(task)
         except Exception as error:
             answer = error

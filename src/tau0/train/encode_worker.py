@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tau0.data.episodes import Dataset
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.model.encoders import AnyAutoencoder
 from tau0.model.wan_vae import WanAutoencoderConfig, load_wan_autoencoder
-from tau0.train.augmentation import Augmentation
+from tau0.train.augmentation import Augmentation, Draw
 from tau0.train.clip_encoder import ClipEncoder, Unreadable
 from tau0.train.disk import sync
 from tau0.train.latent_store import LatentStore, ShardTask, note_path
@@ -114,19 +115,17 @@ class ShardDone:
 
 
 class ShardWorker:
-    """Encodes shards of one source, one after another."""
+    """Encodes shards of one source, one after another. Loads the autoencoder at the first."""
 
     def __init__(self, job: EncodeJob) -> None:
-        """Loads the autoencoder. Raises what loading it and `Dataset.open` raise."""
         self._job = job
-        encoder = PictureEncoder(job.autoencoder.load(), job.device)
-        self._encoder = ClipEncoder(PictureReader(Dataset.open(job.root)), encoder, job.cameras, job.canvas)
 
     def encode(self, task: ShardTask) -> ShardDone:
         """Writes the shard's array, and before it the note about it.
 
         Raises:
             OSError: When there is no room, or the folder may not be written. Nothing of the shard is left.
+            Exception: What loading the autoencoder and `Dataset.open` raise.
         """
         draft = task.path.with_name(f"{task.path.name}.{os.getpid()}.draft")
         views = {view: place for place, view in enumerate(self._job.cameras)}
@@ -153,7 +152,12 @@ class ShardWorker:
             draft.unlink(missing_ok=True)
         return done
 
-    def _draws(self, task: ShardTask) -> list | None:
+    @cached_property
+    def _encoder(self) -> ClipEncoder:
+        encoder = PictureEncoder(self._job.autoencoder.load(), self._job.device)
+        return ClipEncoder(PictureReader(Dataset.open(self._job.root)), encoder, self._job.cameras, self._job.canvas)
+
+    def _draws(self, task: ShardTask) -> list[Draw] | None:
         if task.variant == 0 or self._job.augmentation is None:
             return None
         return [self._job.augmentation.draw(sample, task.variant, len(self._job.canvas)) for sample in task.samples]
@@ -166,6 +170,12 @@ def _reserved(path: Path, shape: tuple[int, ...]) -> np.memmap:
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
+
+
+def clear_drafts(task: ShardTask) -> None:
+    """Removes what workers that are gone left of a shard. Nobody else may be at it."""
+    for draft in task.path.parent.glob(f"{task.path.stem}.*.draft"):
+        draft.unlink(missing_ok=True)
 
 
 def _note(done: ShardDone, path: Path) -> None:

@@ -6,6 +6,7 @@ anew each time it is seen; the first chooses among the variants that were encode
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -37,10 +38,13 @@ class PictureSource(Protocol):
         cameras: Roles in the order of the canvas.
         frames_per_row: Latent frames `f` that `latents` gives for a row: the row's own still, and those of the window that begins there.
             It is 1 for an autoencoder that encodes frame by frame.
+        unreadable: Why, by the dataset's number of an episode whose pictures could not be had so far.
     """
 
     @property
     def cameras(self) -> tuple[Camera, ...]: ...
+    @property
+    def unreadable(self) -> Mapping[int, str]: ...
     @property
     def frames_per_row(self) -> int: ...
 
