@@ -8,11 +8,14 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from tau0.cli import run
 from tau0.cli.doctor import SICK
 from tau0.cli.errors import FAILED
+from tau0.data.description import SourceDescription
+from tau0.data.descriptions import PRESETS
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -56,6 +59,17 @@ def test_real_recordings_can_be_used(shared: Path, name: str) -> None:
     assert (status, "Usable: 0 errors" in out) == (0, True)
 
 
+def test_a_description_is_held_against_the_dataset(shared: Path, tmp_path: Path) -> None:
+    assert doctor(shared / "droid_v30", "--videos", 0, "--description", "droid_v30")[0] == 0
+    description = json.loads(TypeAdapter(SourceDescription).dump_json(PRESETS["droid_v30"]))
+    description["state"]["right_pose"]["position"]["scale"] = 1000
+    (tmp_path / "mine.json").write_text(json.dumps(description))
+    status, out, _ = doctor(shared / "droid_v30", "--videos", 0, "--description", tmp_path / "mine.json")
+    assert status == SICK
+    assert "(right_pose) as a position in metres lies between" in out
+    assert "millimetres?" in out
+
+
 def test_every_fault_is_named_with_a_status(shared: Path) -> None:
     for fault in json.loads((shared / "corrupt/faults.json").read_text())["faults"]:
         before = fingerprint(shared / "corrupt" / fault["dataset"])
@@ -71,6 +85,7 @@ def test_every_fault_is_named_with_a_status(shared: Path) -> None:
     [
         (("nowhere",), "nowhere is not a folder"),
         ((".", "--videos", "-1"), "--videos is -1, it must be at least 0"),
+        ((".", "--description", "droid"), "'droid' is neither a file nor a description (did you mean 'droid_v30'?)"),
         ((".", "--out", "page.html"), "page.html lies within the dataset, in which nothing is changed"),
     ],
 )

@@ -36,12 +36,14 @@ class Doctor:
         dataset: Folder of the dataset.
         out: Where the report goes as one HTML file; nowhere unless given.
         json: Where the findings go as JSON; nowhere unless given.
+        description: What the dataset's numbers mean, by the name of a preset or a JSON file; units are guessed from names unless given.
         videos: Episodes whose videos are decoded frame by frame, evenly spread; all unless given. Of the others only the headers are read.
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     out: Annotated[Path | None, tyro.conf.arg(metavar="report.html")] = None
     json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    description: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     videos: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
 
     stopped: ClassVar[str] = "Stopped. Nothing was written."
@@ -55,12 +57,14 @@ class Doctor:
             if path is not None:
                 _outside(writable_file(path), self.dataset)
 
+        from tau0.data.descriptions import find_description
         from tau0.data.doctor.examine import ExamineSpec, examine
 
+        description = None if self.description is None else find_description(self.description)
         write = None if self.out is None else _page_writer(self.out)
         with Bars(stderr) as bars:
             spec = ExamineSpec(max_videos=self.videos, num_shown=4 if self.out is not None else 0)
-            diagnosis = examine(self.dataset, spec, lambda fraction, what: bars.show("examining", fraction, what))
+            diagnosis = examine(self.dataset, spec, lambda fraction, what: bars.show("examining", fraction, what), description)
         console.print(diagnosis_view(diagnosis))
         if write is not None:
             console.print(str(write(diagnosis)), markup=False, highlight=False, soft_wrap=True)

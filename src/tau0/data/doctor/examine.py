@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tau0.data.description import SourceDescription
+from tau0.data.doctor.description_rules import check_described, check_episode_described
 from tau0.data.doctor.diagnosis import CameraReport, Diagnosis, EpisodeLine, ShownEpisode, worst_of
 from tau0.data.doctor.label_rules import Labels
 from tau0.data.doctor.number_rules import OutlierCounter, check_episode_units, check_numbers, dimensions, thinned
@@ -43,7 +45,10 @@ class ExamineSpec:
 
 
 def examine(
-    root: str | Path, spec: ExamineSpec | None = None, on_progress: Callable[[float, str], None] = lambda _fraction, _what: None
+    root: str | Path,
+    spec: ExamineSpec | None = None,
+    on_progress: Callable[[float, str], None] = lambda _fraction, _what: None,
+    description: SourceDescription | None = None,
 ) -> Diagnosis:
     """The diagnosis of the dataset in `root`. Nothing is written, and no fault of the dataset raises.
 
@@ -51,6 +56,7 @@ def examine(
         root: Its folder.
         spec: How closely to look.
         on_progress: Told the share of frames looked at, in [0, 1], and what is looked at.
+        description: What its numbers mean. Units are then judged by it; otherwise they are guessed from the names of the numbers.
     """
     spec = spec or ExamineSpec()
     try:
@@ -67,7 +73,8 @@ def examine(
         done += cost
         on_progress(min(1.0, done / total), what)
 
-    findings, ward = list(dataset.quirks), _Ward(dataset, spec)
+    misfits = [] if description is None else check_described(dataset, description)
+    findings, ward = [*dataset.quirks, *misfits], _Ward(dataset, spec, None if misfits else description)
     findings += check_headers(dataset, frozenset(episode.index for episode in dataset.episodes) - watched)
     for view in look_through(dataset, watched, shown, spec.num_pictures, on_looked):
         findings += ward.take(view, view.episode.index in shown)
@@ -78,9 +85,10 @@ def examine(
 class _Ward:
     """What is gathered while the episodes pass by."""
 
-    def __init__(self, dataset: Dataset, spec: ExamineSpec) -> None:
+    def __init__(self, dataset: Dataset, spec: ExamineSpec, description: SourceDescription | None) -> None:
         self._dataset = dataset
         self._spec = spec
+        self._description = description
         self._samples = [RowSample(name, dataset.num_rows) for name in (STATE, ACTION) if name in dataset.features]
         self._alignment = Alignment()
         self._labels = Labels()
@@ -97,8 +105,10 @@ class _Ward:
         self._frames.update({watched.camera: watched.num_frames for watched in view.cameras})
         if is_shown:
             self._shown.append(_to_show(self._dataset, view, self._spec.num_points))
-        checks = (check_episode_rows, check_episode_videos, check_episode_units)
-        return [finding for check in checks for finding in check(self._dataset, view)]
+        found = [*check_episode_rows(self._dataset, view), *check_episode_videos(self._dataset, view)]
+        if self._description is not None:
+            return [*found, *check_episode_described(self._dataset, view, self._description)]
+        return [*found, *check_episode_units(self._dataset, view)]
 
     def conclude(self, on_looked: Callable[[float, str], None]) -> list[Finding]:
         """What only shows when all episodes have been seen; goes through the rows, not the pictures, once more."""
@@ -107,7 +117,8 @@ class _Ward:
         for view in look_through(self._dataset, frozenset(), frozenset(), 0, on_looked):
             counter.add(view)
         alignment, labels = self._alignment.findings(self._dataset), self._labels.findings(self._dataset)
-        return [*check_numbers(self._dimensions), *counter.findings(), *alignment, *labels]
+        numbers = [finding for finding in check_numbers(self._dimensions) if self._description is None or finding.check != "units"]
+        return [*numbers, *counter.findings(), *alignment, *labels]
 
     def diagnosis(self, findings: Sequence[Finding], num_watched: int) -> Diagnosis:
         """All of it."""
