@@ -17,7 +17,7 @@ from tau0.data.statistics import STD_FLOOR
 
 CONSTANT_STD = 1.0
 """What a number that never changes, or that no source has, is divided by: it becomes 0, and rounding does not become signal."""
-BLOCK = 1024
+BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +147,8 @@ def measured_moments(
     windows = np.minimum(np.arange(1, len(actions) + 1), horizon)  # a row that is not measured from the state is the same in all of them
     moments = Moments.of(actions, present & is_absolute, windows)
     is_measured = present & ~is_absolute
+    rest = tuple(np.flatnonzero(~is_measured).tolist())
+    codec = replace(codec, poses=tuple(start for start in codec.poses if is_measured[start]), grippers=rest)
     for first in range(0, len(state) if is_measured.any() else 0, BLOCK):
         rows = np.arange(first, min(first + BLOCK, len(state)))
         steps = rows[:, None] + np.arange(horizon)
