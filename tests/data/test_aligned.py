@@ -276,6 +276,22 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(four: Path) -> None:
     assert not left.exists()
 
 
+def test_of_two_processes_that_do_the_same_the_first_ones_work_stays(four: Path, tmp_path: Path) -> None:
+    """The second must not pull files away under a reader."""
+    whole = opened(four)
+    folder = next((four / FOLDER).iterdir())
+    kept = folder.rename(tmp_path / "kept")
+
+    def finish_first(done: int, _total: int) -> None:
+        if done == 4:
+            shutil.copytree(kept, folder)
+            (folder / "first").touch()
+
+    np.testing.assert_array_equal(opened(four, on_episode=finish_first).state, whole.state)
+    assert (folder / "first").exists()
+    assert list((four / FOLDER).iterdir()) == [folder]
+
+
 def test_a_damaged_cache_is_named(four: Path) -> None:
     opened(four)
     path = next((four / FOLDER).glob("*/state.npy"))

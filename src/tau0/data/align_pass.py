@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -32,7 +32,6 @@ from tau0.data.quarantine import Quarantined, check_quarantine
 from tau0.data.segments import Segment
 from tau0.data.source_statistics import Moments, SourceStatistics, measured_moments, measuring_codec
 from tau0.data.video_extent import VideoExtents
-from tau0.folders import whole_folder
 
 FORMAT = 1
 """Counts up when what is written changes its meaning."""
@@ -221,18 +220,36 @@ def _growing(draft: Path, name: str, layout: Layout) -> GrowingArray:
 
 @contextmanager
 def _written(folder: Path) -> Iterator[Path]:
-    """A draft of `folder`; what the system refuses becomes a sentence."""
+    """A draft that becomes `folder` when the block ends well, synced to disk first; what the system refuses becomes a sentence.
+
+    Several processes may be at it at once: the first one's folder stays, since somebody may be reading it.
+    """
+    draft = folder.with_name(f".{folder.name}.draft-{os.getpid()}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for draft in folder.parent.glob(f".{folder.name}.draft-*"):
+        _remove_stale(folder)
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        yield draft
+        for path in draft.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        draft.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():
+            why = os.strerror(error.errno) if error.errno else str(error)
+            advice = "make room, or name another folder for what is worked out from the dataset"
+            raise DatasetError(f"{folder.parent} cannot be written ({why}): {advice}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Removes drafts that a kill left, and that nobody has written to for long."""
+    for draft in folder.parent.glob(f".{folder.name}.draft-*"):
+        with suppress(OSError):
             if time.time() - max(path.stat().st_mtime for path in (draft, *draft.iterdir())) > STALE_S:
                 shutil.rmtree(draft, ignore_errors=True)
-        with whole_folder(folder) as draft:
-            yield draft
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        advice = "make room, or name another folder for what is worked out from the dataset"
-        raise DatasetError(f"{folder.parent} cannot be written ({why}): {advice}") from error
 
 
 def _tables(dataset: Dataset) -> list[Path]:
