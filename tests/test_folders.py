@@ -31,6 +31,14 @@ def test_failure_while_writing_leaves_the_old_folder(folder: Path):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+def test_full_disk_is_said_with_the_name_of_the_folder(folder: Path):
+    before = contents(folder)
+    with pytest.raises(OSError, match="No space left") as error, whole_folder(folder), Path("/dev/full").open("wb", buffering=0) as full:
+        full.write(b"x")
+    assert error.value.filename == str(folder)
+    assert contents(folder) == before
+
+
 def test_failure_while_swapping_brings_the_old_folder_back(folder: Path, monkeypatch: pytest.MonkeyPatch):
     before, rename = contents(folder), Path.rename
 

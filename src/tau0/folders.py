@@ -39,7 +39,11 @@ def replace_text(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A draft to write into. It takes the place of `folder` when the block ends well, synced to disk first; else it is gone."""
+    """A draft to write into. It takes the place of `folder` when the block ends well, synced to disk first; else it is gone.
+
+    Raises:
+        OSError: What the system refused, with a name: that of `folder` where the system gave none.
+    """
     folder = folder.absolute()
     draft, old = folder.with_name(f".{folder.name}.draft-{os.getpid()}"), folder.with_name(f".{folder.name}.old-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
@@ -50,6 +54,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         _swap(draft, folder, old)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, os.strerror(error.errno), str(folder)) from None
+        raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)

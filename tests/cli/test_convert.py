@@ -135,6 +135,32 @@ def test_bad_input_is_one_sentence(arguments: tuple[str, ...], said: str) -> Non
     assert said in err
 
 
+@pytest.mark.parametrize(
+    ("size", "value", "said"),
+    [
+        ("num_heads", 0, "sizes.json: num_heads is 0, expected a whole number of at least 1"),
+        ("num_heads", 5, "sizes.json: width 32 cannot be shared out among num_heads 5"),
+        ("dim", "wide", "sizes.json: width is 'wide', expected a whole number"),
+        ("patch_size", [1, 2], "sizes.json: patch is (1, 2), expected three numbers"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(
+    policy: dict[str, Tensor],  # noqa: ARG001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: str,
+    value: object,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = Path("sizes.json")
+    sizes.write_text(json.dumps(json.loads(sizes.read_text()) | {size: value}))
+    status, out, err = outcome(*COMMAND)
+    assert (status, out) == (FAILED, "")
+    assert said in err
+    assert not Path("checkpoint").exists()
+
+
 def test_a_trained_checkpoint_goes_out_as_a_simulator(tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint()
     save(checkpoint, tmp_path / "tiny")

@@ -36,3 +36,9 @@ def test_a_device_that_is_not_there_is_one_sentence() -> None:
     assert (status, out) == (FAILED, "")
     assert "device 'cuda:99' cannot be used" in err
     assert err.count("\n") == 1
+
+
+def test_a_folder_is_not_a_file() -> None:
+    status, out, err = outcome(str(GOLDEN.parent))
+    assert (status, out) == (FAILED, "")
+    assert f"name its files, {GOLDEN.parent}/*.safetensors" in err

@@ -193,6 +193,8 @@ def _shape(paths: tuple[Path, ...]) -> WorldModelConfig:
         return from_published_shape(fields)
     except KeyError as error:
         raise UsageError(f"{' and '.join(map(str, paths))}: no size {error}") from None
+    except ValueError as error:
+        raise UsageError(f"{' and '.join(map(str, paths))}: {error}") from None
 
 
 def _dtype(name: Dtype) -> torch.dtype | None:

@@ -45,6 +45,8 @@ class Verify:
         """Checks the files, prints the table, returns the exit status."""
         if not self.files:
             raise UsageError("give at least one golden file, such as tests/golden/*.safetensors")
+        if folders := [str(path) for path in self.files if path.is_dir()]:
+            raise UsageError(f"{folders[0]} is a folder: name its files, {folders[0]}/*.safetensors")
 
         from tau0.evaluate.setting import Setting, SettingError
         from tau0.evaluate.verify import GoldenFileError, verify_file
@@ -62,10 +64,10 @@ class Verify:
             except GoldenFileError as error:
                 unreadable = True
                 stderr.print(Text(f"tau0: {error}", style="red"), soft_wrap=True)
+        failed = [check for _, check in checks if not check.passed]
         if checks:
             console.print(_table(checks, f"{self.device}, {self.dtype}{', compiled' if self.compiled else ''}"))
-        failed = [check for _, check in checks if not check.passed]
-        console.print(f"{len(checks)} outputs, {len(failed)} beyond tolerance", highlight=False)
+            console.print(f"{len(checks)} outputs, {len(failed)} beyond tolerance", highlight=False)
         return FAILED if unreadable else BEYOND_TOLERANCE if failed else 0
 
 

@@ -15,7 +15,7 @@ from tau0.convert.sources import TensorSource
 from tau0.model.config import WorldModelConfig
 from tau0.model.fresh import fresh
 from tau0.model.names import Piece, to_ours
-from tau0.model.weights import Shape, WeightsError, compare, hint, shapes_of
+from tau0.model.weights import Shape, WeightsError, hint, shapes_of
 from tau0.model.world_model import WorldModel
 
 Part = str
@@ -146,8 +146,8 @@ def _account(
     """Raises `WeightsError` listing what does not fit."""
     missing = collapsed(wanted.keys() - found.keys() - anew, wanted)
     foreign = collapsed(found.keys() - wanted.keys(), found)
-    both = [name for name in wanted if name in found and name not in anew]
-    shapes = sorted(compare({name: wanted[name] for name in both}, {name: _shape(*found[name]) for name in both}))
+    shapes = sorted(_misfit(name, wanted[name], *found[name]) for name in wanted if name in found and name not in anew)
+    shapes = [line for line in shapes if line]
     single = [name for name in foreign if name in found]
     lines = [f"missing {name}{hint(name, single) if name in wanted else ''}" for name in missing]
     lines += [f"foreign {found[name][1][0].name if name in found else name}" for name in foreign] + shapes
@@ -155,6 +155,18 @@ def _account(
         source = " and ".join(str(supply.source.path) for supply in supplies)
         advice = "\nWhat a new embodiment shall learn anew is named with --reinitialise." if missing or shapes else ""
         raise WeightsError(f"{source}: not the tensors of this model.\n  " + "\n  ".join(lines) + advice)
+
+
+def _misfit(name: str, wanted: Shape, source: TensorSource, pieces: tuple[Piece, ...]) -> str:
+    """What is wrong with the shape of a tensor, under our name and the source's; "" where nothing is."""
+    found = _shape(source, pieces)
+    if found == wanted:
+        return ""
+    theirs = ", ".join(f"{piece.name} {source.shapes[piece.name]}" for piece in pieces)
+    if len(pieces) > 1:
+        return f"{name} is {theirs}, expected {wanted} of them together"
+    also = "" if pieces[0].name == name else f" ({pieces[0].name} in the file)"
+    return f"{name} is {found}, expected {wanted}{also}"
 
 
 def _shape(source: TensorSource, pieces: tuple[Piece, ...]) -> Shape:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Protocol
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -77,6 +78,8 @@ class PickledFile:
     def __init__(self, path: Path, key: str | None) -> None:
         """Raises `WeightsError` when the file holds anything but tensors, in an old form, or several mappings and no `key`."""
         self.path = path
+        if not is_zipfile(path):
+            raise WeightsError(f"{path} is not opened: it is damaged, or of a form from before torch 1.6: save it again")
         try:
             loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         except UnpicklingError:

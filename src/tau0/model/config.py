@@ -1,4 +1,4 @@
-"""Shapes of the world model. Each config is complete; presets put them together."""
+"""Shapes of the world model. Each config is complete; presets put them together. Sizes that cannot be are a `ValueError`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ class TrunkConfig:
     frequency_width: int = 256
     eps: float = 1e-6
 
+    def __post_init__(self) -> None:
+        _check_sizes(
+            self, "width", "ffn_width", "num_heads", "num_layers", "latent_channels", "text_width", "text_length", "frequency_width"
+        )
+        _check_heads(self.width, self.num_heads)
+        if len(self.patch) != 3 or not all(isinstance(size, int) and size >= 1 for size in self.patch):
+            raise ValueError(f"patch is {self.patch}, expected three numbers of at least 1: frames, rows, columns")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertConfig:
@@ -30,6 +38,10 @@ class ExpertConfig:
     ffn_width: int
     num_heads: int
 
+    def __post_init__(self) -> None:
+        _check_sizes(self, "dim", "width", "ffn_width", "num_heads")
+        _check_heads(self.width, self.num_heads)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConditioningConfig:
@@ -38,6 +50,9 @@ class ConditioningConfig:
     action_dim: int
     width: int
     group: int
+
+    def __post_init__(self) -> None:
+        _check_sizes(self, "action_dim", "width", "group")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +73,15 @@ class WorldModelConfig:
     def simulator(self) -> WorldModelConfig:
         """Trunk, action conditioning and progress expert alone: the published simulator's parts."""
         return replace(self, action=None)
+
+
+def _check_sizes(config: object, *names: str) -> None:
+    for name in names:
+        size = getattr(config, name)
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} is {size!r}, expected a whole number of at least 1")
+
+
+def _check_heads(width: int, num_heads: int) -> None:
+    if width % (2 * num_heads):
+        raise ValueError(f"width {width} cannot be shared out among num_heads {num_heads}: each needs an even number of channels")
