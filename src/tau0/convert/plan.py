@@ -163,7 +163,7 @@ def _misfit(name: str, wanted: Shape, source: TensorSource, pieces: tuple[Piece,
     if found == wanted:
         return ""
     theirs = ", ".join(f"{piece.name} {source.shapes[piece.name]}" for piece in pieces)
-    if len(pieces) > 1:
+    if len(pieces) != 1:
         return f"{name} is {theirs}, expected {wanted} of them together"
     also = "" if pieces[0].name == name else f" ({pieces[0].name} in the file)"
     return f"{name} is {found}, expected {wanted}{also}"
