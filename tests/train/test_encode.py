@@ -21,7 +21,7 @@ from tau0.data.episodes import Dataset, DatasetError
 from tau0.model.autoencoder import Autoencoder
 from tau0.train.augmentation import Augmentation
 from tau0.train.clips import PictureSpec
-from tau0.train.content import STAMPS, pictures_identity
+from tau0.train.content import notes_path, pictures_identity
 from tau0.train.encode_crew import EncodingFailedError, Outcome, encode_all
 from tau0.train.encode_local import LocalCrew
 from tau0.train.encode_ray import RayCrew
@@ -217,7 +217,7 @@ def test_identity_is_of_pictures_and_times_alone(data: Path, tmp_path: Path) -> 
         return pictures_identity(Dataset.open(data), ["front"], cache)
 
     first, table = identity(), next(data.glob("data/**/*.parquet"))
-    assert (cache / STAMPS).is_file()
+    assert notes_path(Dataset.open(data), cache).is_file()
     video, other = next(data.glob("videos/*front*/**/*.mp4")), next(data.glob("videos/*wrist*/**/*.mp4"))
     os.utime(video)
     rows = pq.read_table(table)
@@ -246,7 +246,7 @@ def test_a_dataset_of_which_nothing_can_be_read_is_refused(new_store: Callable[[
     store = new_store()
     with pytest.raises(DatasetError, match=r"the pictures of no episode can be read; the first: .*mp4"):
         encode_source(store, own, InThisProcess)
-    assert unreadable(store).keys() == {episode.index for episode in store.episodes}
+    assert {note[:2] for note in unreadable(store)} == {(episode.index, view) for episode in store.episodes for view in range(2)}
 
 
 def test_local_crew_says_what_a_worker_raised(new_store: Callable[[], LatentStore], own: OwnAutoencoder, data: Path) -> None:

@@ -17,6 +17,7 @@ from tau0.cli.compare import Compare
 from tau0.cli.convert import Convert
 from tau0.cli.demo import Demo
 from tau0.cli.doctor import Doctor
+from tau0.cli.encode import Encode
 from tau0.cli.errors import guarded
 from tau0.cli.evaluate import Evaluate
 from tau0.cli.report import Report
@@ -32,11 +33,12 @@ _DESCRIPTION = (
     "τ0: one predictive model of video and action that lets a robot imagine before it acts. "
     f"With {TRACEBACK_FLAG} (or {TRACEBACK_VARIABLE}=1) errors show where in the code they arose."
 )
-COMMANDS = ("demo", "collect", "train", "evaluate", "compare", "card", "report", "reproduce", "convert", "verify", "doctor")
+COMMANDS = ("demo", "collect", "encode", "train", "evaluate", "compare", "card", "report", "reproduce", "convert", "verify", "doctor")
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Collect, tyro.conf.subcommand("collect")]
+    | Annotated[Encode, tyro.conf.subcommand("encode")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]

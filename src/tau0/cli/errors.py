@@ -103,6 +103,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
     from tau0.evaluate.verify import GoldenFileError
     from tau0.evaluate.workers import EvaluationError
     from tau0.model.weights import WeightsError
+    from tau0.train.encode_crew import EncodingFailedError
     from tau0.train.loop import NonFiniteLossError
     from tau0.train.mesh import LaunchError
     from tau0.train.metrics import MetricsError
@@ -114,6 +115,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
     about_work = (
         ActionError,
         CollectError,
+        EncodingFailedError,
         EvaluationError,
         LaunchError,
         MetricsError,

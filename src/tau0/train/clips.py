@@ -40,6 +40,29 @@ class Recording(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AsRecorded:
+    """A `Recording` of every frame at the recording's own rate, which is all that latents of single frames depend on.
+
+    Attributes:
+        dataset: The recording.
+        description: What it means; its cameras by role.
+    """
+
+    dataset: Dataset
+    description: SourceDescription
+
+    @property
+    def episodes(self) -> Sequence[EpisodeInfo]:
+        """All of them; rows are the dataset's."""
+        return self.dataset.episodes
+
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """Each row's own."""
+        return np.concatenate([np.arange(episode.length) for episode in self.dataset.episodes])
+
+
+@dataclass(frozen=True, kw_only=True)
 class PictureSpec:
     """Which pictures a model sees.
 

@@ -19,7 +19,6 @@ from tau0.data.episodes import Dataset, DatasetError, EpisodeInfo
 from tau0.data.info import open_parquet
 from tau0.data.schema import IMAGE_PREFIX, TIMESTAMP
 
-STAMPS = "files.json"
 PIECE = 1 << 20
 
 
@@ -48,6 +47,11 @@ def pictures_identity(dataset: Dataset, cameras: Sequence[str], cache: Path) -> 
     return digest.hexdigest()[:16]
 
 
+def notes_path(dataset: Dataset, cache: Path) -> Path:
+    """Where hashes of a dataset's files are kept in a cache, which may serve several."""
+    return cache / f"files-{hashlib.sha256(str(dataset.root.absolute()).encode()).hexdigest()[:12]}.json"
+
+
 def rows_identity(frames: NDArray[np.int64], episodes: Sequence[EpisodeInfo]) -> str:
     """First 16 hex digits of a hash over which frames the rows of an aligned source show."""
     digest = hashlib.sha256(str([(episode.index, episode.start, episode.length) for episode in episodes]).encode())
@@ -58,7 +62,8 @@ def rows_identity(frames: NDArray[np.int64], episodes: Sequence[EpisodeInfo]) ->
 
 def _hashes(files: Iterable[Path], tables: Iterable[Path], columns: Sequence[str], dataset: Dataset, cache: Path) -> list[tuple[str, str]]:
     """Each file and its hash, in the order of their names; those that did not change since the last time are not read."""
-    stamps = _read_stamps(cache / STAMPS)
+    notes = notes_path(dataset, cache)
+    stamps = _read_stamps(notes)
     found: dict[str, list[object]] = {}
     for path, what in [(path, "") for path in files] + [(path, " ".join(columns)) for path in tables]:
         if not path.is_file():
@@ -70,7 +75,7 @@ def _hashes(files: Iterable[Path], tables: Iterable[Path], columns: Sequence[str
             known = [*stamp, _columns_hash(path, columns) if what else _file_hash(path)]
         found[key] = known
     if any(stamps.get(key) != known for key, known in found.items()):
-        _write_stamps(cache / STAMPS, stamps | found)
+        _write_stamps(notes, stamps | found)
     return [(key, str(known[2])) for key, known in sorted(found.items())]
 
 

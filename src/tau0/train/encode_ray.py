@@ -5,8 +5,9 @@ Ray moves our own objects between our own processes by pickling them, as startin
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from tau0.train.encode_crew import Outcome
@@ -109,9 +110,8 @@ class RayCrew:
         return member
 
 
-def _ray() -> ModuleType:
+def _ray() -> Any:
     try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("a Ray cluster needs ray, which is not installed: pip install 'tau0-wm[scale]'") from error
-    return ray
+        return importlib.import_module("ray")
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("a cluster was asked for and Ray is not installed. Run: pip install 'tau0-wm[scale]'") from None

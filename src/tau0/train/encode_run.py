@@ -78,19 +78,16 @@ def encode_source(
     return progress
 
 
-def unreadable(store: LatentStore) -> dict[int, str]:
-    """Why, by the dataset's number of an episode whose pictures could not be had when a finished store was encoded."""
+def unreadable(store: LatentStore) -> list[tuple[int, int, str]]:
+    """What could not be read when a finished store was encoded: the dataset's number of the episode, the view, and why."""
     (plain,) = store.variant_folders(None, 1)
-    notes = [note for shard in store.shards for note in read_note(shard_path(plain, shard))]
-    return {episode: reason for episode, _, reason in reversed(notes)}
+    return [note for shard in store.shards for note in read_note(shard_path(plain, shard))]
 
 
 def _refuse_if_nothing_was_read(store: LatentStore) -> None:
-    reasons = unreadable(store)
-    if reasons.keys() >= {episode.index for episode in store.episodes}:
-        raise DatasetError(
-            f"{store.recording.dataset.root}: the pictures of no episode can be read; the first: {next(iter(reasons.values()))}"
-        )
+    missing = unreadable(store)
+    if len({(episode, view) for episode, view, _ in missing}) >= len({e.index for e in store.episodes}) * len(store.cameras):
+        raise DatasetError(f"{store.recording.dataset.root}: the pictures of no episode can be read; the first: {missing[0][2]}")
 
 
 @contextmanager

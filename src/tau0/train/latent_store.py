@@ -25,8 +25,8 @@ from tau0.train.picture_encoder import EncoderFacts
 
 FOLDER, PLAIN, ABOUT = ".latents", "plain", "about.json"
 FORMAT = 2
-SHARD_ROWS = 1000
-"""Rows of a shard, at least: episodes are not divided. It is what a killed worker costs."""
+SHARD_ROWS, MAX_SHARDS = 250, 4000
+"""Rows of a shard, at least, since episodes are not divided: what a killed worker costs. Large datasets have larger shards, not more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,9 +179,9 @@ def read_note(path: Path) -> list[tuple[int, int, str]]:
 def _shards(episodes: Sequence[EpisodeInfo]) -> tuple[Shard, ...]:
     """Consecutive episodes, as many as it takes to have enough rows."""
     shards: list[Shard] = []
-    start = 0
+    start, enough = 0, max(SHARD_ROWS, episodes[-1].stop // MAX_SHARDS)
     for episode in episodes:
-        if episode.stop - start >= SHARD_ROWS or episode is episodes[-1]:
+        if episode.stop - start >= enough or episode is episodes[-1]:
             shards.append(Shard(number=len(shards), start=start, stop=episode.stop))
             start = episode.stop
     return tuple(shards)
