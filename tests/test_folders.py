@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,18 @@ def test_full_disk_is_said_with_the_name_of_the_folder(folder: Path):
     with pytest.raises(OSError, match="No space left") as error, whole_folder(folder), Path("/dev/full").open("wb", buffering=0) as full:
         full.write(b"x")
     assert error.value.filename == str(folder)
+    assert contents(folder) == before
+
+
+def test_tensors_that_find_no_room_are_refused_alike(folder: Path):
+    before, (soft, hard) = contents(folder), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as error:
+            save_files(folder, {"model.safetensors": {"x": torch.zeros(10_000)}}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(folder))
     assert contents(folder) == before
 
 

@@ -6,11 +6,13 @@ What a kill or a full disk interrupts leaves the folder as it was; `recover_file
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,9 +21,20 @@ def save_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts:
     """Writes safetensors and text files as one folder, atomically."""
     with whole_folder(folder) as draft:
         for name, group in tensors.items():
-            save_file(dict(group), draft / name)
+            _save_tensors(group, draft / name)
         for name, text in texts.items():
             (draft / name).write_text(text)
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Writes one safetensors file; what the system refused is an `OSError` with its number, not words of the library's."""
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        refused = re.search(r"\(os error (\d+)\)", str(error))
+        if refused is None:
+            raise
+        raise OSError(int(refused[1]), os.strerror(int(refused[1]))) from None
 
 
 def replace_text(path: Path, text: str) -> None:
