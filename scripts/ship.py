@@ -20,7 +20,7 @@ from tau0.cli.arguments import MODES
 from tau0.cli.shipped import SCORES, count_scores
 from tau0.evaluate.records import EpisodeRecord, read_records
 from tau0.evaluate.table import success_markdown, summarize
-from tau0.plan.agent import AgentSpec
+from tau0.plan.spec import AgentSpec
 
 HOME = Path("src/tau0/checkpoints/nano-metaworld")
 LIMIT_BYTES = 20_000_000

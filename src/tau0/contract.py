@@ -139,7 +139,7 @@ class ActionChunk:
         return len(self.actions)
 
 
-Choice = Literal["single", "rcs", "simulated", "revised"]
+Choice = Literal["single", "random", "medoid", "rcs", "simulated", "revised", "oracle"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,14 +149,18 @@ class Candidates:
     Attributes:
         actions: In robot units, shape (n, ha, da).
         scores: Re-denoising consistency, shape (n,), higher is better; None where it was not asked for.
-        progress: Simulated progress in [-1, 1], shape (n, ha); None where nothing was simulated.
+        progress: Simulated progress in [-1, 1], shape (n, ha); None where nothing was simulated. Rows of candidates that were left out
+            for lack of time are not numbers.
         frames: Imagined pixels, shape (n, v, f, h, w, 3), future frames only; None unless recorded.
+        outcomes: What really happened when each was tried in a copy of the world: control steps until the task was solved, counting the
+            chunk's own and those that the world's expert needed after it; infinity where it was not. Shape (n,); None unless tried.
     """
 
     actions: Float
     scores: Float | None = None
     progress: Float | None = None
     frames: Pixels | None = None
+    outcomes: Float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +169,7 @@ class Decision:
 
     Attributes:
         step: Control step of the observation.
-        mode: The planner's mode: "single", "rcs" or "full".
+        mode: The planner's mode, such as "single", "rcs" or "full".
         proposals: The first round.
         gate_threshold: The gate's gamma; None where the mode has no gate.
         gate_passed: Whether the best score reached it; None where the mode has no gate.
@@ -175,6 +179,9 @@ class Decision:
         peak: Step of its highest simulated progress; None where nothing was simulated.
         chunk: What is sent to the robot.
         milliseconds: Wall time by stage: encode, propose, score, simulate, revise, total.
+        skipped: What was left out for lack of time, in words.
+        expert_steps: Control steps in which the world's expert would have solved the task from here, infinity where it would not; None
+            unless candidates were tried.
     """
 
     step: int
@@ -188,3 +195,5 @@ class Decision:
     revision: Candidates | None = None
     peak: int | None = None
     milliseconds: Mapping[str, float] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    expert_steps: float | None = None

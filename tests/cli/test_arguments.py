@@ -19,15 +19,16 @@ import tyro
 from rich.console import Console
 
 from tau0.cli import COMMANDS, Command, run
-from tau0.cli.arguments import MODES, UsageError, check_planning, choose, choose_modes, choose_seeds, choose_tasks
+from tau0.cli.arguments import MODES, ORACLES, UsageError, check_planning, choose, choose_modes, choose_seeds, choose_tasks
 from tau0.cli.bars import Bars
 from tau0.cli.errors import FAILED, INTERRUPTED, guarded, sentence
 from tau0.cli.folders import writable_file, writable_folder
 from tau0.cli.reproduce import comparison_table
 from tau0.cli.shipped import expected_scores
 from tau0.contract import ContractError
+from tau0.evaluate import oracle
 from tau0.evaluate.trace import EpisodeTrace, write_trace
-from tau0.plan.planner import Mode
+from tau0.plan.selectors import Mode
 from tau0.worlds.instructions import UnknownTaskError
 from tiny import tiny_config
 
@@ -56,6 +57,7 @@ def test_help_is_quick_because_it_needs_no_torch() -> None:
 
 def test_modes_are_the_planners() -> None:
     assert get_args(Mode) == MODES
+    assert tuple(oracle.ORACLES) == ORACLES
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,10 @@ class SteeringSource:
     def fingerprint(self) -> str:
         return hashlib.sha256(f"{self.checkpoint} {self.noise}".encode()).hexdigest()[:12]
 
+    @property
+    def scored_by(self) -> str:
+        return self.checkpoint
+
     def build(self) -> Agent:
         return SteeringAgent(self.mode, self.noise)
 

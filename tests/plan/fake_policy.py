@@ -27,6 +27,7 @@ class FakePolicy:
     rounds: int = 0
     futures: list[Tensor | None] = field(default_factory=list)
     sigmas: list[float] = field(default_factory=list)
+    steps: list[int | None] = field(default_factory=list)
 
     def propose(
         self,
@@ -35,7 +36,9 @@ class FakePolicy:
         generator: torch.Generator,
         future: Tensor | None = None,
         future_sigma: float = 1.0,
+        num_steps: int | None = None,
     ) -> Proposals:
+        self.steps.append(num_steps)
         self.futures.append(future)
         self.sigmas.append(future_sigma)
         actions = torch.stack([torch.randn(HORIZON, DIM, generator=generator) for _ in range(num_candidates)])
@@ -55,11 +58,13 @@ class FakeSimulator:
     progress: list[list[list[float]]]
     asked: list[Tensor] = field(default_factory=list)
     noises: list[Tensor] = field(default_factory=list)
+    steps: list[int | None] = field(default_factory=list)
 
-    def imagine(self, conditioning: Conditioning, actions: Tensor, generator: torch.Generator) -> Futures:
+    def imagine(self, conditioning: Conditioning, actions: Tensor, generator: torch.Generator, num_steps: int | None = None) -> Futures:
+        self.steps.append(num_steps)
         self.asked.append(actions)
         self.noises.append(torch.randn(3, generator=generator))
-        progress = torch.tensor(self.progress[len(self.asked) - 1])
+        progress = torch.tensor(self.progress[len(self.asked) - 1])[: len(actions)]
         latents = torch.arange(len(actions)).float().reshape(-1, 1, 1, 1, 1).expand(-1, *conditioning.current.shape[1:])
         return Futures(latents=latents, progress=progress, partial=latents + 100, partial_sigma=0.2)
 

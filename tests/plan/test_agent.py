@@ -14,8 +14,9 @@ import torch
 
 from tau0.checkpoint import Checkpoint, CheckpointError, save
 from tau0.contract import ContractError, Decision, Observation
-from tau0.plan.agent import MIN_STEPS, AgentSpec, PlanningAgent
-from tau0.plan.planner import Mode
+from tau0.plan.agent import MIN_STEPS, PlanningAgent
+from tau0.plan.selectors import Mode
+from tau0.plan.spec import AgentSpec
 from tiny import DIM, EMBODIMENT, NUM_FUTURE, tiny_checkpoint
 
 MODES: tuple[Mode, ...] = ("single", "rcs", "full")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from fake_policy import DIM, HORIZON, FakePolicy, FakeSimulator, conditioning, curve
 from torch import Tensor
 
 from tau0.checkpoint import GateConfig
-from tau0.plan.budget import Budget, Stopwatch
+from tau0.plan.budget import Stopwatch
 from tau0.plan.noise import QueryNoise
-from tau0.plan.planner import Mode, Plan, Planner, PlannerConfig, best_index
+from tau0.plan.planner import Plan, Planner, PlannerConfig
 from tau0.plan.score import redenoising_consistency, shared_noise
+from tau0.plan.selectors import Mode, best_index
 
 NAN = float("nan")
 NOISE = QueryNoise(seed=1, step=16)
@@ -149,35 +148,6 @@ def test_permuting_candidates_permutes_scores() -> None:
     torch.testing.assert_close(redenoising_consistency(velocity, candidates[order], noise, (0.6, 0.3)), scores[order])
     alone = torch.cat([redenoising_consistency(velocity, one, noise, (0.6, 0.3)) for one in candidates.split(1)])
     torch.testing.assert_close(scores, alone)
-
-
-def test_without_time_the_best_so_far_is_executed() -> None:
-    simulator = FakeSimulator([])
-    config = replace(planner_config(), budget_ms=0.0)
-    plan = Planner(FakePolicy([[2.0, 1.0, 3.0]]), simulator, config).plan(conditioning(), NOISE, as_they_are, Stopwatch())
-    assert (plan.gate_passed, plan.choice, plan.chosen, plan.steps) == (False, "rcs", 1, 7)
-    assert not simulator.asked
-
-
-def test_a_budget_expects_what_the_last_query_took() -> None:
-    budget, watch = Budget(10_000.0), Stopwatch()
-    watch.milliseconds["simulate"] = 20_000.0
-    assert budget.allows("simulate", watch)
-    budget.learn(watch)
-    assert not budget.allows("simulate", watch)
-    assert budget.allows("revise", watch)
-    assert Budget(None).allows("simulate", watch)
-    with pytest.raises(ValueError, match="-1"):
-        Budget(-1.0)
-
-
-def test_a_revision_that_would_take_too_long_is_left_out() -> None:
-    planner = Planner(FakePolicy([[2.0] * 3] * 2), FakeSimulator([[curve(0.4, 5)] * 3]), replace(planner_config(), budget_ms=60_000.0))
-    slow = Stopwatch()
-    slow.milliseconds["revise"] = 100_000.0
-    planner._budget.learn(slow)
-    plan = planner.plan(conditioning(), NOISE, as_they_are, Stopwatch())
-    assert (plan.choice, plan.chosen, plan.steps, plan.revision) == ("simulated", 0, 6, None)
 
 
 def test_a_mode_that_cannot_be_is_refused() -> None:

@@ -6,8 +6,14 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from math import inf, isnan
 
-MODES = ("single", "rcs", "full")
+MODES = ("single", "random", "medoid", "rcs", "progress", "unrevised", "full")
 """The planner's modes, named here so that help needs no torch. A test keeps them equal to the planner's."""
+
+ORACLES = ("oracle", "oracle-gated")
+"""Modes that try candidates in the world's own physics, which only an evaluation can do. A test keeps them equal to the evaluation's."""
+
+USUAL_MODES = ("single", "rcs", "full")
+"""What is compared unless something else is asked for."""
 
 NUM_EVALUATION_SEEDS = 1_000_000
 """Evaluation uses seeds below this, collecting uses seeds from here on: no model is tested on what it was shown."""
@@ -36,7 +42,7 @@ def choose(kind: str, name: str, choices: Iterable[str]) -> str:
 
 def choose_modes(names: Sequence[str]) -> tuple[str, ...]:
     """Modes to evaluate, none of them twice. Raises `UsageError` otherwise."""
-    modes = tuple(choose("mode", name, MODES) for name in names)
+    modes = tuple(choose("mode", name, (*MODES, *ORACLES)) for name in names)
     if not modes or len(set(modes)) < len(modes):
         raise UsageError(f"give at least one mode and none twice, got {' '.join(modes) or 'none'}")
     return modes

@@ -131,7 +131,7 @@ class ClosedLoop:
         """
         from tau0.evaluate.runner import evaluate
         from tau0.evaluate.workers import Recording
-        from tau0.plan.agent import AgentSpec
+        from tau0.plan.spec import AgentSpec
         from tau0.worlds.metaworld import make_world
 
         self._check()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.console import Console
 from rich.table import Table
 
-from tau0.cli.arguments import MODES, UsageError, at_least, choose_tasks
+from tau0.cli.arguments import USUAL_MODES, UsageError, at_least, choose_tasks
 from tau0.cli.bars import Bars
 from tau0.cli.collect import collect_with_bar
 from tau0.cli.evaluate import ClosedLoop, list_episodes
@@ -89,7 +89,7 @@ class Reproduce:
             self._collect(budget, tasks, bars)
             folder = self._train(budget, bars)
             loop = ClosedLoop(
-                checkpoint=folder, modes=MODES, candidates=budget.candidates, workers=self.workers, max_steps=budget.max_steps
+                checkpoint=folder, modes=USUAL_MODES, candidates=budget.candidates, workers=self.workers, max_steps=budget.max_steps
             )
             episodes = list_episodes(tasks, range(self.evaluate_episodes), "training")
             records = loop.run(episodes, self.out / "evaluation.jsonl", bars)
@@ -157,7 +157,7 @@ def comparison_table(here: Scores, shipped: Scores) -> Table:
     table = Table(title="trained here beside the shipped checkpoint", caption="Intervals are Wilson's, 95%.")
     for name in ("mode", "task", "here", "shipped"):
         table.add_column(name, justify="right" if name in ("here", "shipped") else "left")
-    for mode in (mode for mode in MODES if mode in here or mode in shipped):
+    for mode in (mode for mode in USUAL_MODES if mode in here or mode in shipped):
         ours, theirs = here.get(mode, {}), shipped.get(mode, {})
         for index, task in enumerate(dict.fromkeys([*ours, *theirs])):
             table.add_row(mode if index == 0 else "", task, _rate(ours.get(task)), _rate(theirs.get(task)))

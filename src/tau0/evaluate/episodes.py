@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +22,15 @@ class Agent(Protocol):
 
     def decide(self, observation: Observation) -> Decision:
         """What to do now. The chunk is executed whole, so it is already as short as it should be."""
+        ...
+
+
+@runtime_checkable
+class Inhabitant(Protocol):
+    """An agent that may try things in the world itself: an oracle, which no robot can be."""
+
+    def enter(self, world: World, max_steps: int) -> None:
+        """The world of the episode that begins, and its limit. Whenever `decide` returns, the world must be as it was."""
         ...
 
 
@@ -106,6 +115,8 @@ def run_episode(
     started = time.perf_counter()
     world.reset(seed, instruction)
     agent.reset(seed)
+    if isinstance(agent, Inhabitant):
+        agent.enter(world, limit)
     decisions: list[Decision] = []
     decision_ms: list[float] = []
     step, success, told = 0, False, ""

@@ -16,12 +16,13 @@ class TraceRecorder:
         frame_every: Control steps between two frames of video; 0 keeps decisions alone.
     """
 
-    def __init__(self, embodiment: Embodiment, frame_every: int) -> None:
-        """Raises `ValueError` when `frame_every` is negative."""
+    def __init__(self, embodiment: Embodiment, frame_every: int, scored_by: str = "") -> None:
+        """Raises `ValueError` when `frame_every` is negative. For `scored_by` see `EpisodeTrace`."""
         if frame_every < 0:
             raise ValueError(f"frame_every must be at least 0, got {frame_every}")
         self.frame_every = frame_every
         self._embodiment = embodiment
+        self._scored_by = scored_by
         self._frames: list[Pixels] = []
         self._frame_steps: list[int] = []
         self._decisions: list[Decision] = []
@@ -51,6 +52,7 @@ class TraceRecorder:
             decisions=tuple(self._decisions),
             cameras=tuple(camera.name for camera in self._embodiment.cameras),
             action_names=self._embodiment.action.names,
+            scored_by=self._scored_by,
         )
 
     def _no_frames(self) -> Pixels:

@@ -18,7 +18,17 @@ from tau0.evaluate.statistics import wilson_interval
 from tau0.evaluate.trace import EpisodeTrace
 
 ROOM = Path(__file__).parent
-MODES = {"single": "first plan drawn", "rcs": "most believed plan", "full": "imagine and revise"}
+MODES = {
+    "single": "first plan drawn",
+    "random": "any plan",
+    "medoid": "plan in the middle",
+    "rcs": "most believed plan",
+    "progress": "most promising plan",
+    "unrevised": "imagine where unsure",
+    "full": "imagine and revise",
+    "oracle": "best plan, tried in the real world",
+    "oracle-gated": "the same where unsure",
+}
 STAGES = {
     "encode": "turn camera pictures into the model's own language",
     "propose": "draw the candidate plans",

@@ -38,13 +38,14 @@ class EpisodeTrace:
         task: The world's name of the task.
         instruction: What the robot was told, in words.
         seed: Which initial state.
-        mode: The planner's mode: "single", "rcs" or "full".
+        mode: How the agent chose, such as "single", "rcs" or "full".
         success: Whether the task was solved.
         num_steps: Control steps taken.
         seconds: Wall time of the episode.
         frames: Real video, uint8 (t, v, h, w, 3), sampled every few control steps.
         frame_steps: The control step of each frame, ascending, shape (t,).
         decisions: In the order in which they were made.
+        scored_by: Of what the scores of its decisions depend on, a hash (see `tau0.plan.spec`); empty where nobody said.
         cameras: One name per view; empty where nobody named them.
         action_names: One name per action dimension; empty where nobody named them.
     """
@@ -61,6 +62,7 @@ class EpisodeTrace:
     decisions: tuple[Decision, ...]
     cameras: tuple[str, ...] = ()
     action_names: tuple[str, ...] = ()
+    scored_by: str = ""
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 5 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
@@ -128,6 +130,7 @@ def read_trace(folder: Path) -> EpisodeTrace:
             decisions=tuple(_read_decision(reader.child(f"decisions[{i}]", item)) for i, item in enumerate(reader.get("decisions", list))),
             cameras=tuple(reader.get("cameras", list)),
             action_names=tuple(reader.get("action_names", list)),
+            scored_by=reader.known("scored_by", str, ""),
         )
     except TraceError as error:
         raise error if str(path.parent) in str(error) else TraceError(f"{path.parent}: {error}") from None
@@ -157,6 +160,7 @@ def _json_of(trace: EpisodeTrace) -> dict[str, Any]:
         "seconds": _plain(trace.seconds),
         "cameras": list(trace.cameras),
         "action_names": list(trace.action_names),
+        "scored_by": trace.scored_by,
         "decisions": [_json_of_decision(decision) for decision in trace.decisions],
     }
 
@@ -172,6 +176,8 @@ def _json_of_decision(decision: Decision) -> dict[str, Any]:
         "gate_passed": None if decision.gate_passed is None else bool(decision.gate_passed),
         "control_hz": _plain(decision.chunk.control_hz),
         "milliseconds": {stage: _plain(value) for stage, value in decision.milliseconds.items()},
+        "skipped": list(decision.skipped),
+        "expert_steps": None if decision.expert_steps is None else _plain(decision.expert_steps),
         "proposals": sorted(_fields_of(decision.proposals)),
         "revision": None if decision.revision is None else sorted(_fields_of(decision.revision)),
     }
@@ -183,7 +189,8 @@ def _plain(value: float) -> float | str:
 
 
 def _fields_of(candidates: Candidates) -> dict[str, NDArray[Any]]:
-    present = {"actions": candidates.actions, "scores": candidates.scores, "progress": candidates.progress}
+    names = ("actions", "scores", "progress", "outcomes")
+    present = {name: getattr(candidates, name) for name in names}
     arrays: dict[str, NDArray[Any]] = {name: np.asarray(array, np.float32) for name, array in present.items() if array is not None}
     return arrays if candidates.frames is None else {**arrays, "frames": np.asarray(candidates.frames, np.uint8)}
 
@@ -232,6 +239,10 @@ class _Reader:
     def optional(self, key: str, kind: type[Any]) -> Any:
         return None if key in self._fields and self._fields[key] is None else self.get(key, kind)
 
+    def known(self, key: str, kind: type[Any], otherwise: Any) -> Any:
+        """A field that older traces do not have."""
+        return self.get(key, kind) if key in self._fields else otherwise
+
     def number(self, key: str) -> float:
         try:
             return float(self._fields[key])
@@ -274,6 +285,8 @@ def _read_decision(reader: _Reader) -> Decision:
         revision=revision,
         peak=reader.optional("peak", int),
         milliseconds={stage: times.number(stage) for stage in reader.get("milliseconds", dict)},
+        skipped=tuple(reader.known("skipped", list, [])),
+        expert_steps=None if reader.known("expert_steps", object, None) is None else reader.number("expert_steps"),
     )
 
 
@@ -283,4 +296,5 @@ def _read_candidates(reader: _Reader, present: list[str]) -> Candidates:
         scores=reader.array("scores", np.float32, 1) if "scores" in present else None,
         progress=reader.array("progress", np.float32, 2) if "progress" in present else None,
         frames=reader.array("frames", np.uint8, 6) if "frames" in present else None,
+        outcomes=reader.array("outcomes", np.float32, 1) if "outcomes" in present else None,
     )

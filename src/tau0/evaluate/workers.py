@@ -37,6 +37,11 @@ class AgentSource(Protocol):
         """A hash of the checkpoint and of every setting that changes the agent's behaviour."""
         ...
 
+    @property
+    def scored_by(self) -> str:
+        """A hash of all that the scores in its decisions depend on; empty where there are none."""
+        ...
+
     def build(self) -> Agent:
         """A ready agent. Called once in each worker."""
         ...
@@ -120,7 +125,7 @@ class _Bench:
         world = self._world_of(episode.task)
         recording, recorder = self._setup.recording, None
         if recording is not None:
-            recorder = TraceRecorder(world.embodiment, recording.frame_every)
+            recorder = TraceRecorder(world.embodiment, recording.frame_every, source.scored_by)
         result = run_episode(world, self._agents[job.source], episode.seed, episode.instruction, self._setup.max_steps, recorder)
         result = replace(result, task=episode.task, mode=source.mode)
         if recording is not None and recorder is not None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from tau0.checkpoint import Checkpoint, CheckpointError, GateConfig, fingerprint, load
+from tau0.checkpoint import Checkpoint, CheckpointError, GateConfig
 from tau0.contract import ActionChunk, Candidates, Decision, Observation
 from tau0.encode import ObservationEncoder, executable_actions, latents_to_frames, robot_actions
 from tau0.plan.budget import Stopwatch
+from tau0.plan.motion import chunk_motion
 from tau0.plan.noise import QueryNoise
-from tau0.plan.planner import Mode, Planner, PlannerConfig, Round
+from tau0.plan.planner import STILL_BELOW, Planner, PlannerConfig
+from tau0.plan.selectors import SELECTORS, Mode, Round
+from tau0.plan.timings import measure_timings, typical_conditioning
 from tau0.policy.policy import JointPolicy, VideoActionPolicy
 from tau0.simulate.simulator import ActionConditionedSimulator
 
@@ -23,6 +27,38 @@ NUM_CANDIDATES = 8
 MIN_STEPS = 4
 """Fewest steps executed of a chunk that is truncated at its peak: a peak at step 0 would stop the robot for good, and one a step
 later would spend a whole query on a move too small to be seen in the next picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How candidates are drawn and compared, where that is not as the checkpoint says.
+
+    Attributes:
+        noise_scale: See `VideoActionPolicy`.
+        score_sigmas: Levels of the score; None for the gate's.
+        score_noises: Noises per level; None for the gate's.
+        still_below: See `PlannerConfig`.
+    """
+
+    noise_scale: float = 1.0
+    score_sigmas: tuple[float, ...] | None = None
+    score_noises: int | None = None
+    still_below: float = STILL_BELOW
+
+    def __post_init__(self) -> None:
+        if not 0 < self.noise_scale < math.inf:
+            raise ValueError(f"noise_scale must be above 0 and finite, got {self.noise_scale}")
+        if self.score_sigmas is not None and not (self.score_sigmas and all(0 < sigma <= 1 for sigma in self.score_sigmas)):
+            raise ValueError(f"score_sigmas must be levels above 0 and at most 1, got {self.score_sigmas}")
+        if self.score_noises is not None and self.score_noises < 1:
+            raise ValueError(f"score_noises must be at least 1, got {self.score_noises}")
+
+    def gate(self, gate: GateConfig) -> GateConfig:
+        """The gate with this way of scoring."""
+        return replace(gate, sigmas=self.score_sigmas or gate.sigmas, num_noises=self.score_noises or gate.num_noises)
+
+
+AS_CALIBRATED = Search()
 
 
 class PlanningAgent:
@@ -38,8 +74,9 @@ class PlanningAgent:
         gate_threshold: float | None = None,
         imagines_itself: bool = False,
         budget_ms: float | None = None,
+        search: Search = AS_CALIBRATED,
     ) -> None:
-        """An agent at the start of an episode of seed 0.
+        """An agent at the start of an episode of seed 0. With a budget it first measures what its stages take, for about a second.
 
         Args:
             checkpoint: Networks, codec, gate.
@@ -49,28 +86,36 @@ class PlanningAgent:
             gate_threshold: Replaces the checkpoint's; minus infinity never simulates, infinity always does.
             imagines_itself: Whether the policy denoises video and actions together (its joint mode) instead of actions alone.
             budget_ms: See `PlannerConfig`.
+            search: How candidates are drawn and compared.
 
         Raises:
-            CheckpointError: When the mode is "full" and the checkpoint has no gate, or no simulator.
+            CheckpointError: When the mode simulates and the checkpoint has no simulator, or its gate is asked and there is none for such
+                scores.
         """
         config = checkpoint.config
         self._checkpoint = checkpoint
         self._mode: Mode = mode
         self._record_frames = record_frames
-        self._gate = _gate(checkpoint, mode, gate_threshold)
+        self._gate = _gate(checkpoint, mode, gate_threshold, search)
         self._encoder = ObservationEncoder(checkpoint)
-        execute_steps = min(config.sampling.execute_steps, config.embodiment.action_horizon)
+        self.execute_steps = min(config.sampling.execute_steps, config.embodiment.action_horizon)
         planner_config = PlannerConfig(
             mode=mode,
             gate=self._gate,
             num_candidates=num_candidates,
-            execute_steps=execute_steps,
-            min_steps=min(MIN_STEPS, execute_steps),
+            execute_steps=self.execute_steps,
+            min_steps=min(MIN_STEPS, self.execute_steps),
             budget_ms=budget_ms,
+            still_below=search.still_below,
         )
-        policy = JointPolicy(checkpoint) if imagines_itself else VideoActionPolicy(checkpoint)
-        simulator = ActionConditionedSimulator(checkpoint) if mode == "full" else None
-        self._planner = Planner(policy, simulator, planner_config)
+        policy = (JointPolicy if imagines_itself else VideoActionPolicy)(checkpoint, search.noise_scale)
+        simulator = None if SELECTORS[mode].simulates == "never" else ActionConditionedSimulator(checkpoint)
+        timings = None
+        if budget_ms is not None:
+            steps = config.sampling.video_steps if imagines_itself else config.sampling.action_steps
+            typical, most = typical_conditioning(checkpoint), 1 if SELECTORS[mode].is_alone else num_candidates
+            timings = measure_timings(policy, simulator, typical, self._gate, most, steps, config.sampling.rank_steps)
+        self._planner = Planner(policy, simulator, planner_config, timings)
         self._seed = 0
 
     def reset(self, seed: int) -> None:
@@ -90,7 +135,8 @@ class PlanningAgent:
             conditioning = self._encoder.encode(observation)
         state = torch.from_numpy(observation.state).float()
         noise = QueryNoise(seed=self._seed, step=observation.step)
-        plan = self._planner.plan(conditioning, noise, partial(executable_actions, config, state=state), watch)
+        motion = partial(chunk_motion, config, state=state, steps=self.execute_steps)
+        plan = self._planner.plan(conditioning, noise, partial(executable_actions, config, state=state), watch, motion)
         first = self._candidates(plan.first, state)
         revision = None if plan.revision is None else self._candidates(plan.revision, state)
         origin = revision if plan.choice == "revised" and revision is not None else first
@@ -103,13 +149,14 @@ class PlanningAgent:
             choice=plan.choice,
             chosen=plan.chosen,
             chunk=chunk,
-            gate_threshold=self._gate.threshold if self._mode == "full" else None,
+            gate_threshold=self._gate.threshold if SELECTORS[self._mode].simulates == "gate" else None,
             gate_passed=plan.gate_passed,
             revision=None
             if revision is None or plan.revision is None
             else self._with_frames(revision, plan.revision, conditioning.current),
             peak=plan.peak,
             milliseconds=milliseconds,
+            skipped=plan.skipped,
         )
 
     def _candidates(self, considered: Round, state: torch.Tensor) -> Candidates:
@@ -117,7 +164,7 @@ class PlanningAgent:
         return Candidates(
             actions=robot_actions(self._checkpoint.config, considered.proposals.actions, state).numpy(),
             scores=None if considered.scores is None else considered.scores.cpu().numpy(),
-            progress=None if considered.futures is None else considered.futures.progress.cpu().numpy(),
+            progress=None if considered.futures is None else _of_all(considered, considered.futures.progress.cpu().numpy(), np.nan),
         )
 
     def _with_frames(self, candidates: Candidates, considered: Round, current: torch.Tensor) -> Candidates:
@@ -126,59 +173,30 @@ class PlanningAgent:
         if latents is None or not self._record_frames:
             return candidates
         frames = latents_to_frames(self._checkpoint, latents, current)
+        if considered.futures is not None:
+            return replace(candidates, frames=_of_all(considered, frames, 0))
         return replace(candidates, frames=np.repeat(frames, len(candidates.actions) // len(frames), axis=0))
 
 
-def _gate(checkpoint: Checkpoint, mode: Mode, threshold: float | None) -> GateConfig:
-    """The checkpoint's gate, with another threshold where one is given. Only mode "full" reads the threshold."""
-    config = checkpoint.config
+def _of_all(considered: Round, values: NDArray[Any], absent: float) -> NDArray[Any]:
+    """What is known of the imagined candidates as rows among all, `absent` for the others."""
+    rows = np.full((len(considered), *values.shape[1:]), absent, values.dtype)
+    rows[list(considered.imagined)] = values
+    return rows
+
+
+def _gate(checkpoint: Checkpoint, mode: Mode, threshold: float | None, search: Search) -> GateConfig:
+    """The checkpoint's gate, with another threshold or other scores where they are given. Not every mode reads the threshold."""
+    config, simulates = checkpoint.config, SELECTORS[mode].simulates
     simulator = config.model if config.simulator is None else config.simulator
-    if mode == "full" and (simulator.conditioning is None or simulator.progress is None):
-        raise CheckpointError(f"mode 'full' simulates, but {config.name!r} has no simulator: use mode 'rcs'")
-    if mode == "full" and threshold is None and config.gate is None:
-        raise CheckpointError(f"mode 'full' needs a gate, but {config.name!r} has none: calibrate it, or give a threshold")
+    if simulates != "never" and (simulator.conditioning is None or simulator.progress is None):
+        raise CheckpointError(f"mode {mode!r} simulates, but {config.name!r} has no simulator: use mode 'rcs'")
+    asks = simulates == "gate" and threshold is None
+    if asks and config.gate is None:
+        raise CheckpointError(f"mode {mode!r} needs a gate, but {config.name!r} has none: calibrate it, or give a threshold")
     gate = config.gate or GateConfig(threshold=0.0, chosen_by="not chosen")
-    return gate if threshold is None else replace(gate, threshold=threshold, chosen_by="given by hand")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentSpec:
-    """How a process makes its agent: what `evaluate` sends to its workers.
-
-    Attributes:
-        checkpoint: The folder.
-        mode: See `PlannerConfig`; the agent's label in results.
-        num_candidates: Chunks a round.
-        record_frames: See `PlanningAgent`.
-        gate_threshold: See `PlanningAgent`.
-        imagines_itself: See `PlanningAgent`.
-        budget_ms: See `PlannerConfig`.
-    """
-
-    checkpoint: Path
-    mode: Mode
-    num_candidates: int = NUM_CANDIDATES
-    record_frames: bool = False
-    gate_threshold: float | None = None
-    imagines_itself: bool = False
-    budget_ms: float | None = None
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of the checkpoint's files and of every setting that changes behaviour. Reads the files once."""
-        candidates = 1 if self.mode == "single" else self.num_candidates
-        full = (self.gate_threshold, self.budget_ms) if self.mode == "full" else ()
-        settings = f"{fingerprint(self.checkpoint)} {self.mode} {candidates} {self.imagines_itself} {full}"
-        return hashlib.sha256(settings.encode()).hexdigest()[:16]
-
-    def build(self) -> PlanningAgent:
-        """A ready agent. Raises `CheckpointError` when the folder is not a whole checkpoint for this mode."""
-        return PlanningAgent(
-            load(self.checkpoint),
-            self.mode,
-            self.num_candidates,
-            self.record_frames,
-            gate_threshold=self.gate_threshold,
-            imagines_itself=self.imagines_itself,
-            budget_ms=self.budget_ms,
-        )
+    scored = search.gate(gate)
+    if asks and scored != gate:
+        known = f"{gate.num_noises} noises at levels {', '.join(map(str, gate.sigmas))}"
+        raise CheckpointError(f"the gate of {config.name!r} was chosen for scores of {known}: with others, give a threshold")
+    return scored if threshold is None else replace(scored, threshold=threshold, chosen_by="given by hand")

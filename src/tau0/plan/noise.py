@@ -8,7 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-Purpose = Literal["propose", "score", "simulate", "revise"]
+Purpose = Literal["propose", "score", "simulate", "revise", "select"]
+"""New ones are added at the end: the place in this list is part of the seed."""
 
 
 @dataclass(frozen=True, kw_only=True)

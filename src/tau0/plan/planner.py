@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -12,24 +12,21 @@ from torch import Tensor
 
 from tau0.checkpoint import GateConfig
 from tau0.contract import Choice
-from tau0.plan.budget import Budget, Stopwatch
+from tau0.plan.budget import Allowance, Stopwatch, Timings
 from tau0.plan.noise import QueryNoise
 from tau0.plan.score import redenoising_consistency, shared_noise
+from tau0.plan.selectors import SELECTORS, Mode, Round, best_index, first_sample, most_promising, moving, ranked
 from tau0.policy.policy import Policy
 from tau0.simulate.simulator import Simulator
-from tau0.tensors import Conditioning, Futures, Proposals
+from tau0.tensors import Conditioning, Proposals
 
-Mode = Literal["single", "rcs", "full"]
+__all__ = ["Executable", "Mode", "Motion", "Plan", "Planner", "PlannerConfig", "Round", "best_index", "most_promising"]
+
 Executable = Callable[[Float[Tensor, "n ha da"]], Float[Tensor, "n ha da"]]
+Motion = Callable[[Float[Tensor, "n ha da"]], Float[Tensor, " n"]]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """One round of proposals and what was found out about them; `scores` of shape (n,)."""
-
-    proposals: Proposals
-    scores: Float[Tensor, " n"] | None = None
-    futures: Futures | None = None
+STILL_BELOW = 0.1
+"""A candidate that moves less than this share of the median candidate's motion stands still."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +41,7 @@ class Plan:
         gate_passed: None where the mode has no gate.
         revision: The round conditioned on the most promising future; None unless it happened.
         peak: Step of the chosen chunk's highest progress (see `most_promising`); None where nothing was simulated.
+        skipped: What was left out for lack of time, in words.
     """
 
     first: Round
@@ -53,6 +51,7 @@ class Plan:
     gate_passed: bool | None = None
     revision: Round | None = None
     peak: int | None = None
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +59,14 @@ class PlannerConfig:
     """How the planner plans.
 
     Attributes:
-        mode: "single": one candidate. "rcs": the most consistent of several. "full": the same, and simulation where the gate fails.
-        gate: Threshold, and how scores are taken. Mode "rcs" ignores the threshold.
+        mode: How a candidate is chosen: see `tau0.plan.selectors`.
+        gate: Threshold, and how scores are taken. Only modes that simulate where the gate fails read the threshold.
         num_candidates: Chunks a round; mode "single" proposes one.
         execute_steps: Most steps executed before the next query.
         min_steps: Fewest steps executed of a chunk that is truncated at its peak.
-        budget_ms: Time for one query. Candidates are always proposed and scored; simulation and revision only begin when they are
-            expected to end in time, and the best answer so far is executed otherwise. None for no limit.
+        budget_ms: Time for one query; None for no limit. One candidate is always proposed; whatever else is expected to fit is done, and
+            the best answer so far is executed (see `Allowance`).
+        still_below: See `STILL_BELOW` and `moving`; 0 lets candidates that stand still win.
     """
 
     mode: Mode
@@ -75,6 +75,7 @@ class PlannerConfig:
     execute_steps: int
     min_steps: int
     budget_ms: float | None = None
+    still_below: float = STILL_BELOW
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -83,21 +84,41 @@ class PlannerConfig:
             raise ValueError(f"num_candidates must be at least 1, got {self.num_candidates}")
         if not 1 <= self.min_steps <= self.execute_steps:
             raise ValueError(f"need 1 <= min_steps <= execute_steps, got {self.min_steps} and {self.execute_steps}")
+        if self.budget_ms is not None and self.budget_ms < 0:
+            raise ValueError(f"budget_ms must be at least 0, got {self.budget_ms}")
+        if not 0 <= self.still_below <= 1:
+            raise ValueError(f"still_below must lie in [0, 1], got {self.still_below}")
 
 
 class Planner:
-    """The algorithm, on anything that proposes and anything that imagines. Between queries it keeps how long stages take."""
+    """The algorithm, on anything that proposes and anything that imagines. Between queries it remembers nothing."""
 
-    def __init__(self, policy: Policy, simulator: Simulator | None, config: PlannerConfig) -> None:
-        if config.mode == "full" and simulator is None:
-            raise ValueError("mode 'full' needs a simulator; this checkpoint has none, so use mode 'rcs'")
+    def __init__(self, policy: Policy, simulator: Simulator | None, config: PlannerConfig, timings: Timings | None = None) -> None:
+        """A planner.
+
+        Args:
+            policy: Proposes.
+            simulator: Imagines; None where the mode never simulates.
+            config: How to plan.
+            timings: What stages take; needed for a budget.
+
+        Raises:
+            ValueError: The mode simulates and there is no simulator, or there is a budget and nobody knows what stages take.
+        """
+        self._rules = SELECTORS[config.mode]
+        if self._rules.simulates != "never" and simulator is None:
+            raise ValueError(f"mode {config.mode!r} needs a simulator; this checkpoint has none, so use mode 'rcs'")
+        if config.budget_ms is not None and timings is None:
+            raise ValueError("a budget needs timings: measure them first")
         self._policy = policy
         self._simulator = simulator
         self._config = config
-        self._budget = Budget(config.budget_ms)
+        self._timings = timings
 
     @torch.inference_mode()
-    def plan(self, conditioning: Conditioning, noise: QueryNoise, executable: Executable, watch: Stopwatch) -> Plan:
+    def plan(
+        self, conditioning: Conditioning, noise: QueryNoise, executable: Executable, watch: Stopwatch, motion: Motion | None = None
+    ) -> Plan:
         """What to execute now.
 
         Args:
@@ -105,44 +126,66 @@ class Planner:
             noise: The query's randomness.
             executable: Candidates to what the robot would make of them (its limits): that is what is simulated.
             watch: Running since the query began; is told the stages "propose", "score", "simulate" and "revise".
+            motion: Candidates to how much they move the robot, for the guard against standing still; None for no guard.
         """
-        plan = self._plan(conditioning, noise, executable, watch)
-        self._budget.learn(watch)
-        return plan
+        allowance = Allowance(self._config.budget_ms, self._timings, watch)
+        query = _Query(conditioning=conditioning, noise=noise, executable=executable, watch=watch, motion=motion, allowance=allowance)
+        return replace(self._plan(query), skipped=tuple(allowance.skipped))
 
-    def _plan(self, conditioning: Conditioning, noise: QueryNoise, executable: Executable, watch: Stopwatch) -> Plan:
-        config = self._config
+    def _plan(self, query: _Query) -> Plan:
+        config, rules, allowance, watch = self._config, self._rules, query.allowance, query.watch
+        wanted, action_steps = allowance.proposals(1 if rules.is_alone else config.num_candidates, rules.uses_scores)
         with watch.stage("propose"):
-            num_candidates = 1 if config.mode == "single" else config.num_candidates
-            first = Round(proposals=self._policy.propose(conditioning, num_candidates, noise.stream("propose")))
-        if config.mode == "single":
-            return Plan(first=first, choice="single", chosen=0, steps=config.execute_steps)
+            stream = query.noise.stream("propose")
+            first = self._guarded(Round(proposals=self._policy.propose(query.conditioning, wanted, stream, num_steps=action_steps)), query)
 
-        with watch.stage("score"):
-            scores = self._score(first.proposals, noise)
-        first, most_consistent = replace(first, scores=scores), best_index(scores)
-        passed = None if config.mode == "rcs" else bool(scores[most_consistent] >= config.gate.threshold)
-        if passed is not False or not self._budget.allows("simulate", watch):
-            return Plan(first=first, choice="rcs", chosen=most_consistent, steps=config.execute_steps, gate_passed=passed)
+        if rules.uses_scores and not allowance.has_time_to_score(wanted):
+            return Plan(first=first, choice="single", chosen=first_sample(first, query.noise), steps=config.execute_steps)
+        if rules.uses_scores:
+            with watch.stage("score"):
+                first = replace(first, scores=self._score(first.proposals, query.noise))
+        chosen = rules.choose(first, query.noise)
+        passed = self._passes(first, chosen) if rules.simulates == "gate" else None
+        plan = Plan(first=first, choice=rules.choice, chosen=chosen, steps=config.execute_steps, gate_passed=passed)
+        if rules.simulates == "never" or passed:
+            return plan
 
+        num_futures, simulator_steps = allowance.simulations(len(first))
+        if num_futures == 0:
+            return plan
         with watch.stage("simulate"):
-            first = self._imagine(first, conditioning, noise, executable)
+            first = self._imagine(first, query, num_futures, simulator_steps)
+        if rules.simulates == "always":
+            best, _, peak = most_promising(first)
+            return replace(plan, first=first, choice="simulated", chosen=best, peak=peak)
         best, promise, peak = most_promising(first, config.gate.margin)
-        plan = Plan(first=first, choice="simulated", chosen=best, steps=self._until(peak), gate_passed=False, peak=peak)
-        if not self._budget.allows("revise", watch):
+        plan = replace(plan, first=first, choice="simulated", chosen=best, steps=self._until(peak), peak=peak)
+        num_revised = allowance.revisions(config.num_candidates, simulator_steps) if rules.revises else 0
+        if num_revised == 0:
             return plan
 
         with watch.stage("revise"):
-            revision = self._revise(first, best, conditioning, noise, executable)
+            revision = self._revise(first, best, query, num_revised, simulator_steps)
         plan = replace(plan, revision=revision)
         revised, revised_promise, revised_peak = most_promising(revision, config.gate.margin)
         if revised_promise > promise + config.gate.margin:
             plan = replace(plan, choice="revised", chosen=revised, steps=self._until(revised_peak), peak=revised_peak)
         return plan
 
+    def _passes(self, scored: Round, chosen: int) -> bool:
+        """Step 3: whether the chosen candidate's score reaches the gate's threshold."""
+        assert scored.scores is not None
+        return bool(scored.scores[chosen] >= self._config.gate.threshold)
+
     def _until(self, peak: int) -> int:
         """Steps to execute of a chunk whose progress peaks at step `peak`, counted from 0."""
         return min(max(peak + 1, self._config.min_steps), self._config.execute_steps)
+
+    def _guarded(self, candidates: Round, query: _Query) -> Round:
+        """With the knowledge of who stands still, where this mode asks for it."""
+        if query.motion is None or self._config.still_below == 0 or not self._rules.is_guarded or len(candidates) < 2:
+            return candidates
+        return replace(candidates, is_moving=moving(query.motion(candidates.proposals.actions), self._config.still_below))
 
     def _score(self, proposals: Proposals, noise: QueryNoise) -> Float[Tensor, " n"]:
         """Step 2. Both rounds and all candidates are scored with the same noise."""
@@ -151,48 +194,37 @@ class Planner:
         shared = shared_noise(len(gate.sigmas), gate.num_noises, (actions.shape[1], actions.shape[2]), noise.stream("score")).to(actions)
         return redenoising_consistency(self._policy.velocity(proposals), actions, shared, sigmas)
 
-    def _imagine(self, candidates: Round, conditioning: Conditioning, noise: QueryNoise, executable: Executable) -> Round:
-        """Step 4. Both rounds are imagined from the same noise, so that their progress compares."""
+    def _imagine(self, candidates: Round, query: _Query, num_futures: int, num_steps: int | None) -> Round:
+        """Step 4, for the most consistent candidates. Both rounds are imagined from the same noise, so that their progress compares."""
         assert self._simulator is not None
-        actions = executable(candidates.proposals.actions)
-        futures = self._simulator.imagine(conditioning, actions, noise.stream("simulate"))
-        return replace(candidates, futures=futures)
+        order = list(range(len(candidates))) if candidates.scores is None else ranked(candidates.allowed(candidates.scores))
+        rows = sorted(order[:num_futures])
+        actions = query.executable(candidates.proposals.actions)[rows]
+        futures = self._simulator.imagine(query.conditioning, actions, query.noise.stream("simulate"), num_steps)
+        return replace(candidates, futures=futures, imagined=tuple(rows))
 
-    def _revise(self, first: Round, best: int, conditioning: Conditioning, noise: QueryNoise, executable: Executable) -> Round:
+    def _revise(self, first: Round, best: int, query: _Query, num_candidates: int, num_steps: int | None) -> Round:
         """Step 5: proposes again from the best candidate's partially denoised future, and checks the answer like the first.
 
         The whole round is imagined, and its best judged by the same rule as the first round's: what is executed then promises
         at least as much progress as everything else that was considered.
         """
-        futures = first.futures
+        futures, row = first.futures, first.imagined.index(best)
         assert futures is not None
-        future = futures.partial[best : best + 1]
-        generator = noise.stream("revise")
-        proposals = self._policy.propose(conditioning, self._config.num_candidates, generator, future, futures.partial_sigma)
-        return self._imagine(Round(proposals=proposals, scores=self._score(proposals, noise)), conditioning, noise, executable)
+        future = futures.partial[row : row + 1]
+        stream = query.noise.stream("revise")
+        proposals = self._policy.propose(query.conditioning, num_candidates, stream, future, futures.partial_sigma)
+        revision = self._guarded(Round(proposals=proposals, scores=self._score(proposals, query.noise)), query)
+        return self._imagine(revision, query, num_candidates, num_steps)
 
 
-def most_promising(candidates: Round, margin: float = 0.0) -> tuple[int, float, int]:
-    """The candidate whose progress rises highest (`J_i = max over steps`): its index, its J, and the step of its peak.
+@dataclass(frozen=True, kw_only=True)
+class _Query:
+    """What one call of `plan` was given."""
 
-    Progress that differs by no more than `margin` is the same: of candidates that promise the same the more consistent one is taken,
-    and the last of steps that are as high is the peak.
-    """
-    assert candidates.futures is not None
-    assert candidates.scores is not None
-    progress = candidates.futures.progress
-    promises, scores = _rankable(progress.amax(dim=1)), _rankable(candidates.scores)
-    least = max(promises) - margin
-    best = max((i for i, promise in enumerate(promises) if promise >= least), key=lambda i: (scores[i], promises[i]))
-    as_high = progress[best] >= promises[best] - margin
-    return best, promises[best], int(as_high.nonzero().amax()) if as_high.any() else 0
-
-
-def best_index(values: Float[Tensor, " n"]) -> int:
-    """The index of the highest value, the first of equals. What is not a number is worse than anything."""
-    ranks = _rankable(values)
-    return ranks.index(max(ranks))
-
-
-def _rankable(values: Float[Tensor, " n"]) -> list[float]:
-    return values.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf).tolist()
+    conditioning: Conditioning
+    noise: QueryNoise
+    executable: Executable
+    watch: Stopwatch
+    motion: Motion | None
+    allowance: Allowance

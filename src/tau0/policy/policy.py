@@ -29,6 +29,7 @@ class Policy(Protocol):
         generator: torch.Generator,
         future: Float[Tensor, "1 z f h vw"] | None = None,
         future_sigma: float = 1.0,
+        num_steps: int | None = None,
     ) -> Proposals:
         """Candidate chunks. Candidate i is the same however many are asked for.
 
@@ -38,6 +39,7 @@ class Policy(Protocol):
             generator: Source of all noise, on the CPU.
             future: What is known of the future frames, at noise level `future_sigma`; None for nothing.
             future_sigma: In (0, 1].
+            num_steps: Solver steps; None for the checkpoint's own number.
         """
         ...
 
@@ -49,7 +51,20 @@ class Policy(Protocol):
 class VideoActionPolicy:
     """A checkpoint's policy. By default future frames are pure noise and the trunk runs once for all candidates and steps."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, noise_scale: float = 1.0) -> None:
+        """A policy.
+
+        Args:
+            checkpoint: Its networks and numbers of steps.
+            noise_scale: Deviation of the noise that every candidate but the first starts from, above 0. More than 1 makes candidates more
+                diverse: a selector gains nothing from candidates that coincide. The first one stays what a single query would draw.
+
+        Raises:
+            ValueError: The scale is not above 0.
+        """
+        if not noise_scale > 0:
+            raise ValueError(f"noise_scale must be above 0, got {noise_scale}")
+        self._noise_scale = noise_scale
         embodiment = checkpoint.config.embodiment
         self._model = checkpoint.model
         self._text = TextContext(checkpoint.model)
@@ -65,17 +80,20 @@ class VideoActionPolicy:
         generator: torch.Generator,
         future: Float[Tensor, "1 z f h vw"] | None = None,
         future_sigma: float = 1.0,
+        num_steps: int | None = None,
     ) -> Proposals:
         """See `Policy.propose`. One trunk pass, then UniPC (shift 1) of the action expert over all candidates together."""
         future = self._future_noise(conditioning, generator) if future is None else future
         context = self._model.action_context(self._trunk(conditioning, future, TIMESTEP_SCALE * future_sigma))
         noise = self._chunk_noise(conditioning, num_candidates, generator)
-        solver = UniPC(unipc_schedule(self._sampling.action_steps))
+        solver = UniPC(unipc_schedule(num_steps or self._sampling.action_steps))
         actions = solve(solver, noise, lambda noisy, timestep: self._velocity(context, conditioning.state, noisy, float(timestep)))
         return Proposals(actions=actions, keys_values=context, state=conditioning.state)
 
     @torch.inference_mode()
-    def propose_joint(self, conditioning: Conditioning, num_candidates: int, generator: torch.Generator) -> Proposals:
+    def propose_joint(
+        self, conditioning: Conditioning, num_candidates: int, generator: torch.Generator, num_steps: int | None = None
+    ) -> Proposals:
         """Chunks and the future that the policy itself imagines, denoised in lock-step: the trunk runs at every step.
 
         Video sees neither actions nor state, so there is one future for all candidates, `video` of the result. Its keys and values
@@ -83,8 +101,9 @@ class VideoActionPolicy:
         """
         video = self._future_noise(conditioning, generator)
         actions = self._chunk_noise(conditioning, num_candidates, generator)
-        video_solver = UniPC(unipc_schedule(self._sampling.video_steps, self._sampling.video_shift))
-        action_solver = UniPC(unipc_schedule(self._sampling.video_steps))
+        num_steps = num_steps or self._sampling.video_steps
+        video_solver = UniPC(unipc_schedule(num_steps, self._sampling.video_shift))
+        action_solver = UniPC(unipc_schedule(num_steps))
         context = ()
         for i, timestep in enumerate(action_solver.schedule.timesteps):
             features = self._trunk(conditioning, video, float(video_solver.schedule.timesteps[i]))
@@ -117,7 +136,8 @@ class VideoActionPolicy:
 
     def _chunk_noise(self, conditioning: Conditioning, n: int, generator: torch.Generator) -> Float[Tensor, "n ha da"]:
         """Drawn chunk by chunk, so that the first ones do not depend on how many follow."""
-        return torch.stack([torch.randn(self._chunk_shape, generator=generator) for _ in range(n)]).to(conditioning.current)
+        noise = torch.stack([torch.randn(self._chunk_shape, generator=generator) for _ in range(n)])
+        return torch.cat([noise[:1], self._noise_scale * noise[1:]]).to(conditioning.current)
 
 
 class JointPolicy(VideoActionPolicy):
@@ -133,8 +153,9 @@ class JointPolicy(VideoActionPolicy):
         generator: torch.Generator,
         future: Float[Tensor, "1 z f h vw"] | None = None,
         future_sigma: float = 1.0,
+        num_steps: int | None = None,
     ) -> Proposals:
         """See `Policy.propose` and `VideoActionPolicy.propose_joint`."""
         if future is None:
-            return self.propose_joint(conditioning, num_candidates, generator)
-        return super().propose(conditioning, num_candidates, generator, future, future_sigma)
+            return self.propose_joint(conditioning, num_candidates, generator, num_steps)
+        return super().propose(conditioning, num_candidates, generator, future, future_sigma, num_steps)

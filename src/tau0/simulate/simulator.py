@@ -21,13 +21,16 @@ PICTURE_STEPS = 25
 class Simulator(Protocol):
     """Anything that imagines where chunks lead."""
 
-    def imagine(self, conditioning: Conditioning, actions: Float[Tensor, "n ha da"], generator: torch.Generator) -> Futures:
+    def imagine(
+        self, conditioning: Conditioning, actions: Float[Tensor, "n ha da"], generator: torch.Generator, num_steps: int | None = None
+    ) -> Futures:
         """One future per chunk. All share their noise, so that they differ by their actions alone.
 
         Args:
             conditioning: The observation and its past.
             actions: Normalised, within the robot's limits.
             generator: Source of all noise, on the CPU; what is drawn does not depend on the number of chunks.
+            num_steps: Solver steps; None for the checkpoint's own number.
         """
         ...
 
@@ -40,9 +43,11 @@ class ActionConditionedSimulator:
         self._text = TextContext(checkpoint.simulator)
         self._sampling = checkpoint.config.sampling
 
-    def imagine(self, conditioning: Conditioning, actions: Float[Tensor, "n ha da"], generator: torch.Generator) -> Futures:
+    def imagine(
+        self, conditioning: Conditioning, actions: Float[Tensor, "n ha da"], generator: torch.Generator, num_steps: int | None = None
+    ) -> Futures:
         """See `Simulator.imagine`. Few Euler steps at shift 1: good enough to rank candidates."""
-        return self._from_shared_noise(conditioning, actions, generator, ranking_solvers(self._sampling))
+        return self._from_shared_noise(conditioning, actions, generator, ranking_solvers(self._sampling, num_steps))
 
     def render(
         self, conditioning: Conditioning, actions: Float[Tensor, "n ha da"], generator: torch.Generator, num_steps: int = PICTURE_STEPS
@@ -65,9 +70,9 @@ class ActionConditionedSimulator:
         )  # fmt: skip
 
 
-def ranking_solvers(sampling: SamplingConfig) -> tuple[Solver, Solver]:
-    """Of video and of progress: few Euler steps at shift 1."""
-    schedule = euler_schedule(sampling.rank_steps)
+def ranking_solvers(sampling: SamplingConfig, num_steps: int | None = None) -> tuple[Solver, Solver]:
+    """Of video and of progress: few Euler steps at shift 1, the checkpoint's number unless given."""
+    schedule = euler_schedule(num_steps or sampling.rank_steps)
     return Euler(schedule), Euler(schedule)
 
 
