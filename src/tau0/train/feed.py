@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from tau0.train.config import TrainConfig
+from tau0.train.mesh import LaunchError
 from tau0.train.parts import Part, Place, batch_sizes, parts_of
 from tau0.train.source import TrainingSource
 
@@ -18,11 +19,11 @@ class Feed:
         """Checks that every process has something to do in every part.
 
         Raises:
-            ValueError: When a stream's batch has fewer samples than there are processes and micro-batches.
+            LaunchError: When a stream's batch has fewer samples than there are processes and micro-batches.
         """
         for stream, size in batch_sizes(config).items():
             if size < place.world * micro_batches:
-                raise ValueError(
+                raise LaunchError(
                     f"{stream}_batch is {size}, but {place.world} processes with {micro_batches} micro-batches each need at least "
                     f"{place.world * micro_batches} samples a step"
                 )
