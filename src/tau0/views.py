@@ -17,7 +17,7 @@ from tau0.contract import Embodiment, Observation, Pixels
 
 def pixels_to_tensor(pixels: Pixels) -> Float[Tensor, "*n c h w"]:
     """uint8 pictures (..., h, w, c) to [-1, 1], channels first."""
-    return rearrange(torch.from_numpy(np.ascontiguousarray(pixels)).float() / 127.5 - 1, "... h w c -> ... c h w")
+    return rearrange(torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(127.5).sub_(1), "... h w c -> ... c h w")
 
 
 def tensor_to_pixels(x: Float[Tensor, "*n c h w"]) -> Pixels:
