@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -26,10 +28,19 @@ def check_start(start: Path, wanted: CheckpointConfig) -> None:
     if not path.is_file():
         raise CheckpointError(f"{start} is not a checkpoint: it has no {CONFIG_NAME}")
     found = config_from_json(path.read_bytes(), str(path))
-    for part in ("model", "simulator"):
-        theirs, ours = getattr(found, part), getattr(wanted, part)
-        if theirs != ours:
-            raise CheckpointError(f"{start} cannot be started from: its {part} is {theirs}, the one to be trained is {ours}")
+    theirs, ours = asdict(found), asdict(wanted)
+    if differing := [line for part in ("model", "simulator") for line in _differing(part, theirs[part], ours[part])]:
+        raise CheckpointError(f"{path} is not of the shape that is to be trained: {'; '.join(differing)}")
+
+
+def _differing(name: str, theirs: Any, ours: Any) -> list[str]:
+    """The fields in which two configs differ, a phrase each; one for a part that only one of them has."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        return [line for key in ours for line in _differing(f"{name}.{key}", theirs[key], ours[key])]
+    if theirs == ours:
+        return []
+    said, expected = ("none" if value is None else "there" if isinstance(value, dict) else repr(value) for value in (theirs, ours))
+    return [f"{name} is {said}, expected {expected}"]
 
 
 @torch.no_grad()
