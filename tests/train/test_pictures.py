@@ -208,6 +208,21 @@ def test_missing_latents_say_what_to_do(dataset: Dataset, own: Autoencoder, writ
         CachedLatents(source, SPEC, store.facts, store.folder.parent, None, 2)
 
 
+def test_damaged_latents_are_named(dataset: Dataset, write: Callable[..., LatentStore]) -> None:
+    source = recording(dataset, CAMERAS)
+    store = write(source)
+    path = store.folder / "plain" / "shard-000000.npy"
+    whole = path.read_bytes()
+    for content, said in ((b"", "damaged"), (whole[:-4], "damaged"), (whole.replace(b"(174, ", b"(87, 2, ").ljust(10), "expected float16")):
+        path.write_bytes(content)
+        with pytest.raises(DatasetError, match=rf"shard-000000\.npy .*{said}.*: remove it, and encode again"):
+            CachedLatents(source, SPEC, store.facts, store.folder.parent)
+    path.write_bytes(whole)
+    path.with_suffix(".json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"shard-000000\.json is damaged"):
+        CachedLatents(source, SPEC, store.facts, store.folder.parent)
+
+
 def test_changes_are_a_function_of_seed_sample_and_epoch(dataset: Dataset, own: Autoencoder) -> None:
     source = recording(dataset, CAMERAS)
     plain, changed, again = (LatentsFromVideo(source, SPEC, PictureEncoder(own), a) for a in (None, CHANGES, CHANGES))

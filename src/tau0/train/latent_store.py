@@ -138,6 +138,7 @@ class LatentStore:
             "pictures": pictures_identity(recording.dataset, list(self.cameras.values()), cache),
             "encoder": self.facts.identity,
             "cameras": views,
+            "rows_in_shard": _rows_in_shard(self.episodes),
         }
         if not self.facts.is_per_frame:
             about["windows"] = [self.spec.num_future, self.spec.frame_stride, rows_identity(recording.frames, recording.episodes)]
@@ -176,10 +177,14 @@ def read_note(path: Path) -> list[tuple[int, int, str]]:
         raise DatasetError(f"{note_path(path)} is damaged ({error}): remove {path}, and encode again") from error
 
 
+def _rows_in_shard(episodes: Sequence[EpisodeInfo]) -> int:
+    return max(SHARD_ROWS, episodes[-1].stop // MAX_SHARDS)
+
+
 def _shards(episodes: Sequence[EpisodeInfo]) -> tuple[Shard, ...]:
     """Consecutive episodes, as many as it takes to have enough rows."""
     shards: list[Shard] = []
-    start, enough = 0, max(SHARD_ROWS, episodes[-1].stop // MAX_SHARDS)
+    start, enough = 0, _rows_in_shard(episodes)
     for episode in episodes:
         if episode.stop - start >= enough or episode is episodes[-1]:
             shards.append(Shard(number=len(shards), start=start, stop=episode.stop))

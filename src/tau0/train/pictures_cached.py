@@ -14,7 +14,7 @@ from tau0.data.episodes import DatasetError
 from tau0.data.windows import Rows
 from tau0.train.augmentation import Augmentation
 from tau0.train.clips import ClipFinder, PictureSpec, Recording
-from tau0.train.latent_store import LatentStore, read_note, shard_path
+from tau0.train.latent_store import LatentStore, Shard, read_note, shard_path
 from tau0.train.picture_encoder import EncoderFacts
 from tau0.train.pictures import Latents
 
@@ -70,10 +70,10 @@ class CachedLatents:
         self._finder, self._is_per_frame = ClipFinder(recording, spec, facts.stride[0]), facts.is_per_frame
         self._episode_start = np.array([episode.start for episode in recording.dataset.episodes], np.int64)
         self._shard_start = np.array([shard.start for shard in store.shards], np.int64)
-        paths = [[shard_path(f, shard) for shard in store.shards] for f in store.variant_folders(augmentation, num_variants)]
-        self._arrays = [[_opened(path) for path in of_variant] for of_variant in paths]
+        folders = store.variant_folders(augmentation, num_variants)
+        self._arrays = [[_opened(store, shard, folder) for shard in store.shards] for folder in folders]
         self._readable = np.ones((len(recording.dataset.episodes), len(spec.cameras)), bool)
-        self._read_notes(recording, paths[0])
+        self._read_notes(recording, [shard_path(folders[0], shard) for shard in store.shards])
 
     def latents(self, rows: Rows, samples: Rows | None = None, epoch: int = 0) -> Latents:
         """See `PictureSource.latents`."""
@@ -117,8 +117,12 @@ class CachedLatents:
                 self._readable[place[episode], view] = False
 
 
-def _opened(path: Path) -> NDArray[np.float16]:
+def _opened(store: LatentStore, shard: Shard, folder: Path) -> NDArray[np.float16]:
+    path, wanted = shard_path(folder, shard), (shard.stop - shard.start, len(store.cameras), *store.shape)
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
         raise DatasetError(f"{path} is damaged ({error}): remove it, and encode again") from error
+    if (array.shape, array.dtype) != (wanted, np.float16):
+        raise DatasetError(f"{path} holds {array.dtype} {array.shape}, expected float16 {wanted}: remove it, and encode again")
+    return array
