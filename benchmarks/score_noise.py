@@ -17,11 +17,11 @@ from rich.console import Console
 from torch import Tensor
 
 from tau0.checkpoint import load
-from tau0.data.episodes import Dataset
 from tau0.plan.score import redenoising_consistency
 from tau0.policy.policy import VideoActionPolicy
 from tau0.tensors import Conditioning
 from tau0.train.held_out import held_out_source
+from tau0.train.ingredients import dataset_mixture
 from tau0.views import views_to_canvas
 
 SHIPPED = Path(__file__).parents[1] / "src" / "tau0" / "checkpoints" / "nano-metaworld"
@@ -33,9 +33,9 @@ def main(folder: Path, data: Path, windows: int, seed: int) -> None:
     """Scores and prints one line a way of scoring."""
     torch.set_num_threads(1)
     checkpoint = load(folder)
-    source, policy = held_out_source(checkpoint, Dataset.open(data), 0), VideoActionPolicy(checkpoint)
-    rows = source.index.samples("policy")
-    rows = np.random.default_rng(seed).permutation(rows[source.windows.resolve(rows).action_mask.all(axis=1)])[:windows]
+    mixture = dataset_mixture(data, checkpoint.config.embodiment, checkpoint.config.sampling.num_future)
+    source, policy = held_out_source(checkpoint, mixture), VideoActionPolicy(checkpoint)
+    rows = np.random.default_rng(seed).permutation(source.whole_windows(checkpoint.config.codec))[:windows]
     errors, scores = [], []
     for i, row in enumerate(np.sort(rows)):
         generator = torch.Generator().manual_seed(i)

@@ -20,6 +20,7 @@ from torch import nn
 
 from tau0.actions import ActionCodec
 from tau0.contract import Embodiment
+from tau0.data.source_facts import SourceFacts
 from tau0.folders import replace_text, save_files
 from tau0.model.config import WorldModelConfig
 from tau0.model.encoder_folder import EncoderFolderError
@@ -53,6 +54,8 @@ class GateConfig:
         margin: Of two simulated futures, the progress by which one must exceed the other to count as better: smaller differences are the
             simulator's own noise.
         chosen_by: How the threshold was found, in words.
+        curve: Of the rollouts that it was chosen on, by threshold: (threshold, precision, recall) of simulating what lies below; empty
+            where it was chosen otherwise.
     """
 
     threshold: float
@@ -60,6 +63,7 @@ class GateConfig:
     num_noises: int = 1
     margin: float = 0.0
     chosen_by: str = ""
+    curve: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +123,8 @@ class CheckpointConfig:
         text: Identity of the text encoder.
         sampling: Numbers of steps.
         gate: None until one was chosen.
+        sources: What it was trained on, one by one; none where nobody wrote it down.
+        codecs: By robot, what normalised its sources, all together; `codec` is that of `embodiment`.
         provenance: Recipe, data, seeds, scores: text for people.
         format_version: Of this file.
     """
@@ -133,6 +139,8 @@ class CheckpointConfig:
     simulator_actions: SimulatorActions | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     gate: GateConfig | None = None
+    sources: tuple[SourceFacts, ...] = ()
+    codecs: dict[str, ActionCodec] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     format_version: Literal[1] = FORMAT_VERSION
 
@@ -170,6 +178,9 @@ def check_dimensions(config: CheckpointConfig, source: str) -> None:
     told = dim + (0 if actions is None else len(actions.held))
     if actions is not None:
         pairs.append(("simulator_actions.codec.action.mean", len(actions.codec.action.mean), "actions and held numbers", told))
+    known = {f"codecs.{robot}.action.mean": codec.action.mean for robot, codec in config.codecs.items()}
+    known |= {f"statistics of source {source.name!r}": source.statistics.action.mean for source in config.sources}
+    pairs += [(name, len(mean), "actions and held numbers", told) for name, mean in known.items()]
     conditioning = (config.simulator or config.model).conditioning
     if conditioning is not None:
         horizon = conditioning.group * config.sampling.num_future + 1

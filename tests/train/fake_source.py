@@ -52,13 +52,13 @@ class FakeSource:
     """Fresh samples every step, or the same ones for ever.
 
     Attributes:
-        rejected: See `TrainingSource`.
+        labels: See `TrainingSource`.
         empty_text: See `TrainingSource`.
         poisoned: (stream, step, sample) of numbers that are not finite.
     """
 
     def __init__(self, config: TrainConfig, *, is_constant: bool = False) -> None:
-        self.rejected: dict[str, int] = {}
+        self.labels = KINDS
         self.empty_text = torch.zeros(4, MODEL.trunk.text_width)
         self.poisoned: set[tuple[Stream, int, int]] = set()
         self._sizes: dict[Stream, int] = {"policy": config.policy_batch, "simulator": config.simulator_batch}
@@ -76,7 +76,7 @@ class FakeSource:
         """Numbers 1000 step, 1000 step + 1, .."""
         return (1000 * step + np.arange(self._sizes[stream]))[part]
 
-    def kinds(self, rows: Rows) -> Rows:
+    def label_of(self, rows: Rows) -> Rows:
         """In turn."""
         return rows % len(KINDS)
 

@@ -11,25 +11,27 @@ import torch
 
 from tau0.actions import Normaliser
 from tau0.checkpoint import MODEL_NAME, Checkpoint, load, save
-from tau0.contract import Camera, ContractError
+from tau0.contract import Camera, ContractError, Embodiment
 from tau0.data.episodes import Dataset, DatasetError
+from tau0.data.mixture import MixtureSpec
 from tau0.data.schema import ACTION, EXPERT_ACTION, STATE
 from tau0.data.split import split_episodes
 from tau0.evaluate.simulator_card import CardSpec, measure_simulator
-from tau0.model.autoencoder import Autoencoder
 from tau0.plan.gate import choose_margin
 from tau0.train.gate import ScoredWindows, check_held_out, choose_gate, score_windows
 from tau0.train.held_out import held_out_source
-from tau0.train.latents import FOLDER, encode_dataset, encode_episodes
-from tau0.train.source import fit_codec
-from tiny import tiny_checkpoint
+from tau0.train.ingredients import align_sources, dataset_mixture, robot_codecs
+from tiny import EMBODIMENT, NUM_FUTURE, tiny_checkpoint
 
 SEED_WHOSE_PROGRESS_VARIES = 1
-CAMERAS = ("front", "wrist")
+
+
+def mixture_of(dataset: Dataset, embodiment: Embodiment = EMBODIMENT, num_future: int = NUM_FUTURE) -> MixtureSpec:
+    return dataset_mixture(dataset.root, embodiment, num_future)
 
 
 def test_held_out_samples_are_what_was_recorded(checkpoint: Checkpoint, dataset: Dataset):
-    source = held_out_source(checkpoint, dataset)
+    source = held_out_source(checkpoint, mixture_of(dataset))
     held_out = split_episodes(dataset.episodes)["validation"]
     allowed = {row for episode in held_out for row in range(episode.start, episode.stop)}
     rows = source.index.samples("policy")
@@ -47,7 +49,7 @@ def test_held_out_samples_are_what_was_recorded(checkpoint: Checkpoint, dataset:
 def test_relative_actions_are_measured_from_their_windows_own_state(checkpoint: Checkpoint, dataset: Dataset):
     joints = replace(checkpoint.config.codec, reference="relative", action=Normaliser(mean=(0.0,) * 4, std=(1.0,) * 4), grippers=(3,))
     relative = replace(checkpoint, config=replace(checkpoint.config, codec=joints))
-    source = held_out_source(relative, dataset)
+    source = held_out_source(relative, mixture_of(dataset))
     row = int(source.index.samples("policy")[0])
     columns = dataset.columns([STATE, ACTION])
     expected = torch.from_numpy(columns[ACTION][row : row + 3] - columns[STATE][row] * np.array([1, 1, 1, 0], np.float32))
@@ -56,39 +58,21 @@ def test_relative_actions_are_measured_from_their_windows_own_state(checkpoint: 
 
 def test_dataset_of_another_robot_is_refused(checkpoint: Checkpoint, dataset: Dataset):
     cameras = (*checkpoint.config.embodiment.cameras, Camera(name="ceiling", height=32, width=32))
-    config = replace(checkpoint.config, embodiment=replace(checkpoint.config.embodiment, cameras=cameras))
     with pytest.raises(ContractError, match="cameras lacks 'ceiling'"):
-        held_out_source(replace(checkpoint, config=config), dataset)
+        mixture_of(dataset, replace(checkpoint.config.embodiment, cameras=cameras))
 
 
 def test_codec_has_the_statistics_of_all_actions(dataset: Dataset):
-    columns, codec = dataset.columns([STATE, ACTION, EXPERT_ACTION]), fit_codec(dataset)
-    both = np.concatenate([columns[ACTION], columns[EXPERT_ACTION]]).astype(np.float64)
-    np.testing.assert_allclose(codec.action.mean, both.mean(axis=0), atol=1e-9)
-    np.testing.assert_allclose(codec.action.std, both.std(axis=0), rtol=1e-9)
+    columns, (codec,) = dataset.columns([STATE, ACTION, EXPERT_ACTION]), robot_codecs(align_sources(mixture_of(dataset))).values()
+    often = [np.minimum(np.arange(1, episode.length + 1), EMBODIMENT.action_horizon) for episode in dataset.episodes]
+    both = np.concatenate([np.repeat(columns[name], np.concatenate(often), axis=0) for name in (ACTION, EXPERT_ACTION)]).astype(np.float64)
+    np.testing.assert_allclose(codec.action.mean, both.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(codec.action.std, both.std(axis=0), rtol=1e-6)
     np.testing.assert_allclose(codec.state.std, columns[STATE].astype(np.float64).std(axis=0), rtol=1e-9)
 
 
-def test_cached_latents_equal_fresh_ones(checkpoint: Checkpoint, data: Path):
-    dataset, reports = Dataset.open(data), []
-    some = dataset.episodes[2:4]
-    encoder = checkpoint.autoencoder
-    assert isinstance(encoder, Autoencoder)
-    fresh = encode_episodes(dataset, encoder, CAMERAS, some)
-    assert not (data / FOLDER).exists()
-    cached = encode_dataset(dataset, encoder, CAMERAS, 1, lambda done, total: reports.append((done, total)))
-    assert reports[-1] == (len(dataset.episodes), len(dataset.episodes))
-    again = encode_episodes(dataset, encoder, CAMERAS, some)
-    for camera in CAMERAS:
-        rows = slice(some[0].start, some[-1].stop)
-        np.testing.assert_allclose(cached[camera][rows].astype(np.float32), fresh[camera][rows].astype(np.float32), atol=2e-3)
-        assert (again[camera] == cached[camera]).all()
-        assert (fresh[camera][: some[0].start] == 0).all()
-    encode_dataset(dataset, encoder, CAMERAS, 1, lambda *_: pytest.fail("encoded twice"))
-
-
 def test_simulator_card_of_a_real_checkpoint(checkpoint: Checkpoint, dataset: Dataset):
-    source = held_out_source(checkpoint, dataset)
+    source = held_out_source(checkpoint, mixture_of(dataset))
     card = measure_simulator(checkpoint, source.gather, split_episodes(dataset.episodes)["validation"], CardSpec(per_kind=5))
     assert card.num_windows == {"demonstration": 5, "failure": 5, "branch": 3}
     assert card.progress.num_groups == 1
@@ -101,11 +85,12 @@ def test_gate_is_passed_by_the_wanted_share(data: Path, tmp_path: Path):
     folder, fractions = tmp_path / "checkpoint", []
     save(checkpoint, folder)
     weights = (folder / MODEL_NAME).read_bytes()
-    gate = choose_gate(folder, data, num_candidates=3, share=0.25, num_windows=8, num_noises=2, on_progress=fractions.append)
+    mixture = dataset_mixture(data, EMBODIMENT, NUM_FUTURE)
+    gate = choose_gate(folder, mixture, num_candidates=3, share=0.25, num_windows=8, num_noises=2, on_progress=fractions.append)
     assert load(folder).config == replace(checkpoint.config, gate=gate)
     assert (folder / MODEL_NAME).read_bytes() == weights
     assert (gate.sigmas, gate.num_noises, fractions[-1]) == ((0.6,), 2, 1.0)
-    scored = score_windows(checkpoint, held_out_source(checkpoint, Dataset.open(data)), 3, 8, 2, 0)
+    scored = score_windows(checkpoint, held_out_source(checkpoint, mixture), 3, 8, 2, 0)
     assert (scored.scores.max(axis=1) >= gate.threshold).mean() == 0.25
     assert scored.promises.shape == (2, 3, 3)
     assert gate.margin == pytest.approx(choose_margin(scored.promises), abs=1e-5)
@@ -122,14 +107,12 @@ def test_scored_windows_in_words():
 
 
 def test_gate_without_windows_to_imitate_says_so(checkpoint: Checkpoint, dataset: Dataset):
-    long = replace(checkpoint.config.embodiment, action_horizon=49)
-    config = replace(checkpoint.config, embodiment=long)
-    source = held_out_source(replace(checkpoint, config=config), dataset)
+    source = held_out_source(checkpoint, mixture_of(dataset, replace(EMBODIMENT, action_horizon=49), 12))
     with pytest.raises(ValueError, match="no window that may be imitated to its end"):
         score_windows(checkpoint, source, 2, 4, 1, 0)
 
 
 def test_data_without_held_out_demonstrations_is_refused_at_once(dataset: Dataset):
-    check_held_out(dataset, 22)
+    check_held_out(mixture_of(dataset, replace(EMBODIMENT, action_horizon=22)))
     with pytest.raises(DatasetError, match="no demonstration of 23 steps"):
-        check_held_out(dataset, 23)
+        check_held_out(mixture_of(dataset, replace(EMBODIMENT, action_horizon=23)))

@@ -14,17 +14,20 @@ from safetensors.torch import load_file
 from whole_run_work import MAX_STEPS, RECIPE
 
 from tau0.checkpoint import CheckpointError, load
-from tau0.data.episodes import Dataset
+from tau0.model.autoencoder import AutoencoderConfig
+from tau0.train.ingredients import align_sources, dataset_mixture
 from tau0.train.stage_one import AutoencoderRecipe, ready_autoencoder
 from tau0.train.state import STATE_FOLDER, read_position, saved_step
+from tiny import EMBODIMENT
 
 LAST_KILLED = MAX_STEPS - 2
 
 
 def autoencoder(data: Path, folder: Path) -> Path:
     """A folder with one, trained for a moment."""
-    recipe = AutoencoderRecipe(config=RECIPE.autoencoder, training=RECIPE.train.autoencoder, cameras=("front", "wrist"), seed=0)
-    ready_autoencoder(recipe, Dataset.open(data), folder, 1)
+    assert isinstance(RECIPE.autoencoder, AutoencoderConfig)
+    recipe = AutoencoderRecipe(config=RECIPE.autoencoder, training=RECIPE.train.autoencoder, cameras=EMBODIMENT.cameras, seed=0)
+    ready_autoencoder(recipe, align_sources(dataset_mixture(data, EMBODIMENT, 2)), folder, 1)
     return folder
 
 

@@ -123,14 +123,6 @@ def test_sample_that_is_not_a_number_is_named_and_stops_or_is_skipped(tmp_path: 
     assert json.loads((tmp_path / "non_finite.jsonl").read_text())["samples"] == ["policy sample number 1002"]
 
 
-def test_rejected_samples_are_written_down(tmp_path: Path):
-    source = FakeSource(CONFIG)
-    source.rejected = {"state": 3}
-    config = replace(CONFIG, max_steps=1)
-    train(networks(), cast(Any, source), config, SamplingConfig(num_memory=NUM_MEMORY), tmp_path, "a", Place(), Recorder())
-    assert json.loads((tmp_path / "rejected.json").read_text()) == {"state": 3}
-
-
 def test_state_set_aside_by_a_killed_save_is_found(tmp_path: Path):
     run(networks(), tmp_path, Recorder(stop_at=1))
     (tmp_path / STATE_FOLDER).rename(tmp_path / f".{STATE_FOLDER}.old-123")

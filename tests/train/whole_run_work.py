@@ -11,8 +11,9 @@ import torch
 
 from tau0.model.autoencoder import AutoencoderConfig
 from tau0.train.config import AutoencoderTraining, TrainConfig
+from tau0.train.ingredients import dataset_mixture
 from tau0.train.mesh import Launch
-from tau0.train.run import Callbacks, Recipe, run
+from tau0.train.run import Callbacks, Recipe, RunPlan, run
 from tiny import EMBODIMENT, MODEL, tiny_config
 
 MAX_STEPS = 12
@@ -55,4 +56,5 @@ def train(_launch: Launch, out: Path, data: Path, autoencoder: Path, wait_at: fl
         while wait_at <= fraction < 1:
             time.sleep(1)
 
-    run(RECIPE, data, out, Callbacks(on_checkpoint=wait), autoencoder_from=autoencoder)
+    mixture = dataset_mixture(data, EMBODIMENT, RECIPE.sampling.num_future)
+    run(RunPlan(recipe=RECIPE, mixture=mixture, out=out, autoencoder_from=autoencoder), Callbacks(on_checkpoint=wait))

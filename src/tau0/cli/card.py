@@ -49,22 +49,21 @@ class Card:
             writable_file(self.out)
 
         from tau0.checkpoint import load
-        from tau0.data.episodes import Dataset
-        from tau0.data.split import split_episodes
         from tau0.evaluate.simulator_card import CardSpec, measure_simulator
         from tau0.evaluate.simulator_results import simulator_table
         from tau0.train.held_out import held_out_source
+        from tau0.train.ingredients import dataset_mixture
 
-        checkpoint, dataset = load(folder), Dataset.open(self.data)
-        dataset.check_against(checkpoint.config.embodiment)
+        checkpoint = load(folder)
+        mixture = dataset_mixture(self.data, checkpoint.config.embodiment, checkpoint.config.sampling.num_future)
         spec = CardSpec(per_kind=self.windows, has_pictures=self.pictures, seed=self.seed)
         with Bars(console) as bars:
             split = "all" if self.unseen else "validation"
-            source = held_out_source(checkpoint, dataset, split=split)
+            source = held_out_source(checkpoint, mixture, split=split)
             card = measure_simulator(
                 checkpoint,
                 source.gather,
-                split_episodes(dataset.episodes)[split],
+                source.episodes(),
                 spec,
                 lambda fraction: bars.show("windows", fraction, f"{self.windows} of each kind"),
             )

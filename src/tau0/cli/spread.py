@@ -58,7 +58,7 @@ class Spread:
             raise UsageError(f"{options}: start this with torchrun (torchrun --nproc-per-node 1 -m tau0 train ... for one process)")
         return launch
 
-    def run(self, autoencoder: Path | None) -> ShardedRun:
+    def run(self) -> ShardedRun:
         """The same as the training room has it."""
         from tau0.train.lora import LoraConfig
         from tau0.train.sharded_run import ShardedRun
@@ -74,7 +74,7 @@ class Spread:
         lora = None
         if self.lora_rank is not None:
             lora = LoraConfig(rank=self.lora_rank, alpha=2.0 * self.lora_rank if self.lora_alpha is None else self.lora_alpha)
-        return ShardedRun(sharding=sharding, start=self.start, lora=lora, autoencoder_from=autoencoder, wandb_project=self.wandb)
+        return ShardedRun(sharding=sharding, start=self.start, lora=lora, wandb_project=self.wandb)
 
 
 def quiet_unless_first(console: Console, launch: Launch | None) -> Console:

@@ -21,10 +21,11 @@ from tau0.cli.shipped import count_scores
 from tau0.cli.spread import Spread, quiet_unless_first
 
 if TYPE_CHECKING:
-    from tau0.data.episodes import Dataset
+    from tau0.data.mixture import MixtureSpec
     from tau0.train.loop import Progress
     from tau0.train.run import Recipe
 
+MIXTURE_SUFFIX = ".json"
 CLOSED_LOOP_NAME = "closed_loop.jsonl"
 MAX_STEPS = 300
 _SHORT = {"policy_video": "video", "action": "action", "simulator_video": "future", "progress": "progress"}
@@ -38,7 +39,7 @@ class Train:
 
     Attributes:
         preset: Size of the model: tiny (seconds, for trying things out) or nano (the demo's, an hour on two cores).
-        data: Folder of a LeRobot v3.0 dataset, such as `tau0 collect` writes.
+        data: Folder of a dataset that `tau0 collect` wrote, or a mixture of any LeRobot datasets: a JSON file.
         out: Folder of the run.
         minutes: Time of training the world model; the preset's own unless given.
         autoencoder_minutes: Time of training the autoencoder; the preset's own unless given.
@@ -48,7 +49,7 @@ class Train:
         separate: Train a simulator of its own beside the policy, instead of one trunk for both.
         seed: Of initialisation, order and noise.
         checkpoint_minutes: Between two checkpoints from which training can go on.
-        evaluate_minutes: Between two evaluations in closed loop, 0 for none. Results go to OUT/closed_loop.jsonl.
+        evaluate_minutes: Between two evaluations in closed loop, Meta-World alone, 0 for none. Results go to OUT/closed_loop.jsonl.
         evaluate_episodes: Episodes a task of such an evaluation.
         candidates: Plans a decision for which the gate is chosen.
         gate_share: Share of decisions that the gate shall let pass without simulation, above 0 and at most 1.
@@ -90,30 +91,52 @@ class Train:
 
         import torch
 
-        from tau0.data.episodes import Dataset
-        from tau0.train.gate import check_held_out, choose_gate
-        from tau0.train.run import Callbacks, run
+        from tau0.train.gate import check_held_out
+        from tau0.train.run import Callbacks, RunPlan, run
         from tau0.train.sharded_run import run_sharded
 
-        launch = self.spread.launch()
-        dataset = Dataset.open(self.data)
-        check_held_out(dataset, recipe.embodiment.action_horizon)
-        watch = _Watch(bars, self._evaluation(dataset, bars))
-        callbacks = Callbacks(on_stage=bars.show, on_step=watch.on_step, on_checkpoint=watch.on_checkpoint)
-        provenance = self._provenance(dataset)
+        launch, mixture = self.spread.launch(), self._mixture(recipe)
+        if recipe.embodiment is not None:
+            check_held_out(mixture)
+        watch = _Watch(bars, self._evaluation(mixture, bars))
+        callbacks = Callbacks(on_stage=bars.show, on_note=bars.say, on_step=watch.on_step, on_checkpoint=watch.on_checkpoint)
+        plan = RunPlan(
+            recipe=recipe, mixture=mixture, out=self.out, provenance=self._provenance(mixture), autoencoder_from=self.autoencoder
+        )
         if launch is None:
-            folder = run(recipe, self.data, self.out, callbacks, provenance, self.autoencoder)
+            folder = run(plan, callbacks)
         else:
-            folder = run_sharded(recipe, self.data, self.out, launch, self.spread.run(self.autoencoder), callbacks, provenance)
+            folder = run_sharded(plan, launch, self.spread.run(), callbacks)
             if launch.rank > 0:
                 return folder
-        text = f"{self.candidates} plans at held-out windows"
         torch.set_num_threads(1)  # windows are scored one by one: threads would mostly wait for each other
-        gate = choose_gate(
-            folder, self.data, self.candidates, self.gate_share, on_progress=lambda fraction: bars.show("gate", fraction, text)
-        )
-        bars.say(f"gate: threshold {gate.threshold:.3f}, {gate.chosen_by}")
+        self._choose_gate(folder, mixture, bars)
         return folder
+
+    def _choose_gate(self, folder: Path, mixture: MixtureSpec, bars: Bars) -> None:
+        """The gate, where something that may be imitated was held out. `check_held_out` has refused datasets of ours without."""
+        from tau0.data.episodes import DatasetError
+        from tau0.train.gate import check_held_out, choose_gate
+
+        text = f"{self.candidates} plans at held-out windows"
+        try:
+            check_held_out(mixture)
+            gate = choose_gate(
+                folder, mixture, self.candidates, self.gate_share, on_progress=lambda fraction: bars.show("gate", fraction, text)
+            )
+        except DatasetError as error:
+            bars.say(f"no gate, every decision will be simulated: {error}")
+        else:
+            bars.say(f"gate: threshold {gate.threshold:.3f}, {gate.chosen_by}")
+
+    def _mixture(self, recipe: Recipe) -> MixtureSpec:
+        """What is trained on: the one dataset, or the file's."""
+        from tau0.data.mixture import read_mixture
+        from tau0.train.ingredients import dataset_mixture
+
+        if recipe.embodiment is None:
+            return read_mixture(self.data)
+        return dataset_mixture(self.data, recipe.embodiment, recipe.sampling.num_future)
 
     def _recipe(self) -> Recipe:
         from tau0.presets import PRESETS
@@ -146,23 +169,33 @@ class Train:
             autoencoder=autoencoder,
             on_non_finite=self.on_non_finite,
         )
-        return Recipe(name=self.preset, embodiment=EMBODIMENT, model=preset.model, autoencoder=preset.autoencoder, train=train)
+        robot = None if self.data.suffix == MIXTURE_SUFFIX else EMBODIMENT
+        return Recipe(name=self.preset, embodiment=robot, model=preset.model, autoencoder=preset.autoencoder, train=train)
 
-    def _provenance(self, dataset: Dataset) -> dict[str, str]:
+    def _provenance(self, mixture: MixtureSpec) -> dict[str, str]:
+        from tau0.data.episodes import Dataset
+
+        datasets = [Dataset.open(source.dataset) for source in mixture.sources]
+        said = [f"{dataset.root.name}: {len(dataset)} episodes, {dataset.num_rows} rows at {dataset.fps:g} Hz" for dataset in datasets]
         minutes = self._recipe().train.minutes
         shape = "two models" if self.separate else "one trunk for both"
         return {
             "recipe": f"preset {self.preset}, {shape}, {minutes:g} minutes, {self.workers} workers, seed {self.seed}, tau0 {__version__}",
-            "data": f"{dataset.root.name}: {len(dataset)} episodes, {dataset.num_rows} rows at {dataset.fps:g} Hz",
+            "data": "; ".join(said),
             "machine": machine(),
             "versions": versions(),
             "date": today(),
         }
 
-    def _evaluation(self, dataset: Dataset, bars: Bars) -> _Evaluation | None:
+    def _evaluation(self, mixture: MixtureSpec, bars: Bars) -> _Evaluation | None:
+        from tau0.data.episodes import Dataset
+
         if self.evaluate_minutes == 0:
             return None
-        tasks = tuple(dict.fromkeys(episode.task for episode in dataset.episodes if episode.task))
+        if mixture.layout != "metaworld":
+            raise UsageError(f"--evaluate-minutes acts in Meta-World, the mixture's layout is {mixture.layout}")
+        episodes = [episode for source in mixture.sources for episode in Dataset.open(source.dataset).episodes]
+        tasks = tuple(dict.fromkeys(episode.task for episode in episodes if episode.task))
         return _Evaluation(
             every_minutes=self.evaluate_minutes, tasks=tasks, episodes=self.evaluate_episodes, workers=self.workers, out=self.out, bars=bars
         )

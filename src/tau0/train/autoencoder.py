@@ -1,4 +1,4 @@
-"""Stage one: the video autoencoder, trained on frames of the dataset.
+"""Stage one: the video autoencoder, trained on frames of the sources.
 
 Small coloured things decide what a robot must do, and plain squared error forgets them: every pixel is weighed by how rare its colour
 is in its camera, so that a goal marker of twenty pixels counts as much as a table of five thousand.
@@ -16,11 +16,12 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from tau0.contract import Pixels
-from tau0.data.episodes import Dataset, EpisodeInfo
+from tau0.contract import Camera, Pixels
+from tau0.data.aligned import AlignedSource
 from tau0.data.split import split_episodes
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.train.config import AutoencoderTraining
+from tau0.train.frames import draw_frames
 from tau0.train.parallel import has_fast_bfloat16
 from tau0.views import pixels_to_tensor
 
@@ -40,20 +41,6 @@ class AutoencoderReport:
     weighted_psnr_db: dict[str, float]
 
 
-def draw_frames(
-    dataset: Dataset, episodes: Sequence[EpisodeInfo], cameras: Sequence[str], num_frames: int, rng: np.random.Generator
-) -> list[Pixels]:
-    """About `num_frames` frames for each camera, spread over the given episodes, at least one; uint8 (n, h, w, 3) each."""
-    share = num_frames / sum(episode.length for episode in episodes)
-    frames: list[list[Pixels]] = [[dataset.frames(episodes[0], camera)[:1]] for camera in cameras]
-    for episode in episodes:
-        wanted = np.flatnonzero(rng.random(episode.length) < share)
-        if len(wanted):
-            for kept, camera in zip(frames, cameras, strict=True):
-                kept.append(dataset.frames(episode, camera)[wanted])
-    return [np.concatenate(kept) for kept in frames]
-
-
 def rarity_weights(pixels: Pixels, exponent: float) -> Float[Tensor, "n h w"]:
     """`p(colour)^-exponent` for every pixel, mean 1, at most `MAX_WEIGHT`; `p` is the histogram over all the given frames."""
     levels = (pixels.astype(np.uint16) * COLOUR_LEVELS // 256).astype(np.int32)
@@ -68,24 +55,28 @@ def rarity_weights(pixels: Pixels, exponent: float) -> Float[Tensor, "n h w"]:
 def train_autoencoder(
     config: AutoencoderConfig,
     training: AutoencoderTraining,
-    dataset: Dataset,
-    cameras: Sequence[str],
+    sources: Sequence[AlignedSource],
+    cameras: Sequence[Camera],
     seed: int,
     on_step: Callable[[float, float], None] = lambda _fraction, _loss: None,
 ) -> tuple[Autoencoder, AutoencoderReport]:
-    """Trains for `training.minutes` on the training split and measures on the validation split.
+    """Trains for `training.minutes` on the sources' training splits and measures on their validation splits.
 
     `on_step` gets the share of time used and the loss.
+
+    Raises:
+        DatasetError: When a camera has no picture that can be read.
     """
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    split = split_episodes(dataset.episodes)
-    unseen = draw_frames(dataset, split["validation"] or split["train"], cameras, training.num_frames // UNSEEN, rng)
-    seen = draw_frames(dataset, split["train"], cameras, training.num_frames, rng)
-    held_out = len(unseen[0])
+    splits = [split_episodes(source.episodes) for source in sources]
+    validation = [(source, split["validation"] or split["train"]) for source, split in zip(sources, splits, strict=True)]
+    unseen = draw_frames(validation, cameras, training.num_frames // UNSEEN, rng)
+    seen = draw_frames([(source, split["train"]) for source, split in zip(sources, splits, strict=True)], cameras, training.num_frames, rng)
+    held_out = [len(pixels) for pixels in unseen]
     frames = [np.concatenate(pair) for pair in zip(unseen, seen, strict=True)]
     weights = [rarity_weights(pixels, training.rarity) for pixels in frames]
-    x = torch.cat([torch.from_numpy(pixels[held_out:]) for pixels in frames])
-    w = torch.cat([weight[held_out:] for weight in weights])
+    x = torch.cat([torch.from_numpy(pixels[num:]) for pixels, num in zip(frames, held_out, strict=True)])
+    w = torch.cat([weight[num:] for weight, num in zip(weights, held_out, strict=True)])
     torch.manual_seed(seed)
     model = Autoencoder(config)
     sample = torch.randperm(len(x), generator=generator)[:PCA_FRAMES]
@@ -95,8 +86,8 @@ def train_autoencoder(
     model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     _normalise(model, x, generator)
     model.eval()
-    scores = [_psnr(model, pixels[:held_out], weight[:held_out]) for pixels, weight in zip(frames, weights, strict=True)]
-    plain, weighted = ({c: s[k] for c, s in zip(cameras, scores, strict=True)} for k in (0, 1))
+    scores = [_psnr(model, pixels[:num], weight[:num]) for pixels, weight, num in zip(frames, weights, held_out, strict=True)]
+    plain, weighted = ({c.name: s[k] for c, s in zip(cameras, scores, strict=True)} for k in (0, 1))
     return model, AutoencoderReport(steps=steps, psnr_db=plain, weighted_psnr_db=weighted)
 
 

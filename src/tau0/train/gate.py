@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tau0 import checkpoint as checkpoints
 from tau0.checkpoint import Checkpoint, GateConfig
-from tau0.data.episodes import Dataset, DatasetError
+from tau0.data.episodes import Dataset, DatasetError, EpisodeInfo
+from tau0.data.mixture import MixtureSpec
 from tau0.data.split import split_episodes
 from tau0.encode import executable_actions
 from tau0.plan import gate
@@ -56,23 +57,29 @@ class ScoredWindows:
         )
 
 
-def check_held_out(dataset: Dataset, action_horizon: int) -> None:
+def check_held_out(mixture: MixtureSpec) -> None:
     """Refuses, before hours of training, a dataset on which no gate could be chosen at their end.
 
     Raises:
         DatasetError: When no held-out window may be imitated.
     """
-    held_out = split_episodes(dataset.episodes)["validation"]
+    action_horizon, held_out = mixture.action_horizon, list[EpisodeInfo]()
+    for source in mixture.sources:
+        dataset = Dataset.open(source.dataset)
+        taken = source.select.numbers(dataset.episodes, str(source.dataset))
+        if "action" in source.description.supervises:
+            held_out += split_episodes([episode for episode in dataset.episodes if episode.index in taken])["validation"]
     if not any(episode.teaches_policy and episode.length >= action_horizon for episode in held_out):
+        names = ", ".join(str(source.dataset) for source in mixture.sources)
         raise DatasetError(
-            f"{dataset.root} leaves no demonstration of {action_horizon} steps to be held out, on which the gate is chosen: "
+            f"{names} leaves no demonstration of {action_horizon} steps to be held out, on which the gate is chosen: "
             "record at least two for a task"
         )
 
 
 def choose_gate(
     folder: Path,
-    data: Path,
+    mixture: MixtureSpec,
     num_candidates: int = 8,
     share: float = 0.5,
     num_windows: int = 200,
@@ -84,7 +91,7 @@ def choose_gate(
 
     Args:
         folder: The checkpoint.
-        data: The dataset it was trained on; its validation split is used.
+        mixture: What it was trained on; its validation split is used.
         num_candidates: Chunks proposed at each window.
         share: In (0, 1]: how many decisions shall be executed without simulation.
         num_windows: Held-out windows, at most.
@@ -101,7 +108,7 @@ def choose_gate(
     if num_candidates < 1 or num_windows < 1 or num_noises < 1:
         raise ValueError(f"candidates, windows and noises must be at least 1, got {num_candidates}, {num_windows} and {num_noises}")
     checkpoint = checkpoints.load(folder)
-    source = held_out_source(checkpoint, Dataset.open(data), seed)
+    source = held_out_source(checkpoint, mixture, seed)
     scored = score_windows(checkpoint, source, num_candidates, num_windows, num_noises, seed, on_progress)
     chosen = gate.choose_gate(scored.scores.max(axis=1).tolist(), share, SIGMAS, num_noises, gate.choose_margin(scored.promises))
     chosen = replace(chosen, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}")
@@ -125,8 +132,7 @@ def score_windows(
         DatasetError: When there is no such window.
     """
     policy, simulator, num_memory = VideoActionPolicy(checkpoint), _simulator(checkpoint), checkpoint.config.sampling.num_memory
-    rows = source.index.samples("policy")
-    rows = np.random.default_rng(seed).permutation(rows[source.windows.resolve(rows).action_mask.all(axis=1)])[:num_windows]
+    rows = np.random.default_rng(seed).permutation(source.whole_windows(checkpoint.config.codec))[:num_windows]
     if not len(rows):
         raise DatasetError("the held-out episodes hold no window that may be imitated to its end: collect more demonstrations")
     levels = [sigma for sigma in SIGMAS for _ in range(num_noises)]
@@ -139,9 +145,10 @@ def score_windows(
         shape = proposals.actions.shape
         noise = shared_noise(len(SIGMAS), num_noises, (shape[1], shape[2]), generator)
         scores.append(redenoising_consistency(policy.velocity(proposals), proposals.actions, noise, levels))
-        errors.append((proposals.actions - batch.target_actions).square().mean(dim=(1, 2)))
+        known = batch.action_mask.float()
+        errors.append(((proposals.actions - batch.target_actions).square() * known).sum(dim=(1, 2)) / known.sum())
         if simulator is not None and done % SIMULATED_EVERY == 0:
-            executed = executable_actions(checkpoint.config, proposals.actions, source.state[row])
+            executed = executable_actions(checkpoint.config, proposals.actions, source.state(int(row)))
             futures = [simulator.imagine(conditioning, executed, generator) for _ in range(2)]
             promises.append(torch.stack([future.progress.amax(dim=1) for future in futures]))
         on_progress((done + 1) / len(rows))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,8 +27,6 @@ from tau0.train.state import Average, Position, load_state, save_state
 from tau0.train.tally import Tally
 
 __all__ = ["Listener", "Networks", "NonFiniteLossError", "Progress", "train"]
-
-REJECTED_NAME = "rejected.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +112,8 @@ def train(
     average = Average(networks, config.ema_decay)
     at = load_state(folder, networks, average, optimiser, recipe) or Position(step=0, seconds=0.0, recipe=recipe)
     step, seconds, fraction = at.step, at.seconds, fraction_done(config, at.step, at.seconds)
-    if place.rank == 0:
-        record_rejections(folder, source.rejected)
-        if fraction >= 1.0:
-            listener.on_checkpoint(networks, average, Progress(step=step, fraction=fraction, seconds=seconds))
+    if place.rank == 0 and fraction >= 1.0:
+        listener.on_checkpoint(networks, average, Progress(step=step, fraction=fraction, seconds=seconds))
     saved_at = seconds
     guard, meter = FiniteGuard(config, folder), Meter(networks.by_stream(), config, sampling, torch.device("cpu"), place.world)
     parameters = [p for p in networks.parameters() if p.requires_grad]
@@ -152,12 +146,6 @@ def train(
         if is_stopping:
             break
     return average
-
-
-def record_rejections(folder: Path, rejected: Mapping[str, int]) -> None:
-    """Writes down how many samples were left out and why, where there are any."""
-    if rejected:
-        (folder / REJECTED_NAME).write_text(json.dumps(dict(rejected), indent=1) + "\n")
 
 
 def _report(place: Place, listener: Listener, progress: Progress) -> bool:

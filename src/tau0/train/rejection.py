@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from tau0.actions import ActionCodec
-from tau0.data.catalogue import EpisodeInfo
-from tau0.data.windows import Windows
+from tau0.data.aligned import AlignedSource
+from tau0.data.parts import presence
+from tau0.data.windows import Rows, Windows, WindowSpec
+from tau0.train.samples import measure_present
 
-CHUNK = 8192
+CHUNK = 4096
 
 
-def reject_outliers(
-    codec: ActionCodec, windows: Windows, episodes: Sequence[EpisodeInfo], state: Tensor, actions: Mapping[str, Tensor]
-) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """Which rows of the dataset may begin a sample, and how many samples of `episodes` may not, by reason.
+@dataclass(frozen=True, kw_only=True)
+class Rejections:
+    """What the codec refuses.
 
-    Args:
-        codec: What it refuses to normalise is rejected.
-        windows: Of the whole dataset.
-        episodes: Those that are looked at; rows of others are kept.
-        state: Robot units by global row, shape (rows, ds).
-        actions: By name, robot units by global row, shape (rows, da) each.
-
-    Returns:
-        A mask over global rows, and counts by "state" or the name of the actions; a sample may have several reasons.
+    Attributes:
+        rows: That no sample may begin at, ascending.
+        counts: How many samples, by reason: "state", "action", "advice"; a sample may have several.
     """
-    keep, counts = np.ones(windows.num_rows, np.bool_), dict.fromkeys(("state", *actions), 0)
-    rows = np.concatenate([np.arange(episode.start, episode.stop) for episode in episodes]) if episodes else np.zeros(0, np.int64)
-    for first in range(0, len(rows), CHUNK):
-        part = rows[first : first + CHUNK]
-        steps, current = torch.from_numpy(windows.resolve(part).actions), state[part]
-        accepted = {"state": codec.state.accepts(current)}
-        accepted |= {name: codec.accepts(column[steps], current) for name, column in actions.items()}
+
+    rows: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def reject_outliers(codec: ActionCodec, aligned: AlignedSource, window: WindowSpec) -> Rejections:
+    """The samples of a source that `codec` does not take, out of all of its rows."""
+    windows, named = Windows(aligned.episodes, window), aligned.description
+    has_state = torch.from_numpy(aligned.state_mask)
+    chunks = {"action": (aligned.action, named.action)} | ({"advice": (aligned.advice, named.advice)} if named.advice else {})
+    present = {name: torch.from_numpy(presence(parts, aligned.layout)) for name, (_, parts) in chunks.items()}
+    rejected: list[Rows] = []
+    counts = dict.fromkeys(("state", *chunks), 0)
+    for first in range(0, aligned.num_rows, CHUNK):
+        rows = np.arange(first, min(first + CHUNK, aligned.num_rows))
+        steps, state = windows.resolve(rows).actions, torch.from_numpy(aligned.state[rows])
+        accepted = {"state": codec.state.accepts(torch.where(has_state, state, state.new_tensor(codec.state.mean)))}
+        for name, (column, _) in chunks.items():
+            if bool(present[name].any()):
+                measured = measure_present(codec, torch.from_numpy(column[steps]), state, present[name])
+                accepted[name] = codec.action.accepts(measured).all(dim=-1)
         for reason, mask in accepted.items():
             counts[reason] += int((~mask).sum())
-        keep[part] = torch.stack(list(accepted.values())).all(dim=0).numpy()
-    return keep, {reason: count for reason, count in counts.items() if count}
+        rejected.append(rows[~torch.stack(list(accepted.values())).all(dim=0).numpy()])
+    return Rejections(rows=np.concatenate(rejected), counts={reason: count for reason, count in counts.items() if count})
+
+
+def kept_rejections(folder: Path, codec: ActionCodec, aligned: AlignedSource, window: WindowSpec) -> Rejections:
+    """The same, from a file in `folder` where it was worked out before: going through long recordings takes its time."""
+    about = f"{codec} {aligned.num_rows} {aligned.statistics} {aligned.description} {window}"
+    path = folder / f"{hashlib.sha256(about.encode()).hexdigest()[:16]}.json"
+    try:
+        known = json.loads(path.read_text())
+        return Rejections(rows=np.array(known["rows"], np.int64), counts=dict(known["counts"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        found = reject_outliers(codec, aligned, window)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"rows": found.rows.tolist(), "counts": dict(found.counts)}) + "\n")
+    return found

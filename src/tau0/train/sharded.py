@@ -17,7 +17,7 @@ from tau0.checkpoint import SamplingConfig
 from tau0.train.config import TrainConfig
 from tau0.train.feed import Feed
 from tau0.train.finite import FiniteGuard
-from tau0.train.loop import Networks, Progress, fraction_done, record_rejections, set_rate
+from tau0.train.loop import Networks, Progress, fraction_done, set_rate
 from tau0.train.mesh import mesh_device
 from tau0.train.meter import Meter
 from tau0.train.objective import weighted_sum
@@ -99,8 +99,6 @@ class _Training:
         self._guard = FiniteGuard(config, job.folder)
         self._meter = Meter(networks.by_stream(), config, job.sampling, self._device, job.place.world)
         self.progress = Progress(step=self._at.step, fraction=self.fraction, seconds=self._at.seconds)
-        if job.place.rank == 0:
-            record_rejections(job.folder, job.source.rejected)
         networks.train()
 
     @property

@@ -16,13 +16,15 @@ from torch.distributed.tensor import DTensor
 from tau0.checkpoint import Checkpoint, save
 from tau0.checkpoint import fingerprint as checkpoint_fingerprint
 from tau0.model.world_model import WorldModel
+from tau0.train.agreement import first_says
+from tau0.train.job import CHECKPOINT_FOLDER, Callbacks, Job, RunPlan, open_source
 from tau0.train.loop import Networks, Progress
 from tau0.train.lora import LoraConfig, add_adapters, merged
 from tau0.train.mesh import Launch, joined, make_mesh, mesh_device
 from tau0.train.metrics import MetricsWriter
 from tau0.train.parallel import first_does, is_first
 from tau0.train.parts import Place
-from tau0.train.run import CHECKPOINT_FOLDER, Callbacks, Job, Recipe, open_source, prepare
+from tau0.train.run import prepare
 from tau0.train.sharded import ShardedJob, train_sharded
 from tau0.train.sharding import ShardingConfig, shard
 from tau0.train.shards import POSITION, latest_shards
@@ -38,14 +40,12 @@ class ShardedRun:
         sharding: How the model is spread.
         start: A checkpoint whose weights training starts from, such as `tau0 convert` writes; None for fresh ones.
         lora: Adapters to train instead of the weights themselves.
-        autoencoder_from: A folder with an autoencoder to use instead of training one.
         wandb_project: Where Weights & Biases shall show the run too.
     """
 
     sharding: ShardingConfig = field(default_factory=ShardingConfig)
     start: Path | None = None
     lora: LoraConfig | None = None
-    autoencoder_from: Path | None = None
     wandb_project: str | None = None
 
     def fingerprint(self, recipe: str) -> str:
@@ -56,24 +56,21 @@ class ShardedRun:
         return hashlib.sha256(f"{recipe} {start} {self.lora}".encode()).hexdigest()[:16]
 
 
-def run_sharded(
-    recipe: Recipe, data: Path, out: Path, launch: Launch, run: ShardedRun, callbacks: Callbacks, provenance: Mapping[str, str]
-) -> Path:
-    """Trains, or goes on training, in the folder `out`, which all processes see. Returns the folder of the checkpoint.
+def run_sharded(plan: RunPlan, launch: Launch, run: ShardedRun, callbacks: Callbacks) -> Path:
+    """Trains, or goes on training, in the folder of the plan, which all processes see. Returns the folder of the checkpoint.
 
     Only the first process's callbacks are told anything.
 
     Raises:
         CheckpointError: When the folder holds another run, or the checkpoint to start from does not fit.
-        ContractError: When the dataset does not fit the recipe's embodiment.
+        ContractError: When a dataset is not what its description says, or does not fit the recipe.
         KeyboardInterrupt: When a signal asked to stop, after everything was saved.
         NonFiniteLossError: See `train_sharded`.
         OSError: When something cannot be written; the last saved state stays.
     """
     with joined(launch):
-        first_does(lambda: prepare(recipe, data, out, callbacks, dict(provenance), run.autoencoder_from))
-        job = prepare(recipe, data, out, Callbacks(), dict(provenance), run.autoencoder_from)
-        source, checkpoint = open_source(job)
+        job, out = first_says(lambda: prepare(plan, callbacks)), plan.out
+        source, checkpoint = open_source(job, is_empty=run.start is not None)
         sharded = _sharded_job(job, checkpoint, run, launch, source)
         writer = MetricsWriter(out, _saved_step(out), run.wandb_project) if launch.rank == 0 else nullcontext()
         with writer as metrics:

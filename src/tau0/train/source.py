@@ -1,113 +1,139 @@
-"""Batches of windows from a dataset and its cached latents."""
+"""Batches of samples from any number of sources."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import torch
-from einops import rearrange
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
-from tau0.actions import ActionCodec, Normaliser
-from tau0.data.catalogue import KINDS
-from tau0.data.description import SIGNALS
-from tau0.data.episodes import Dataset
-from tau0.data.index import SamplingSpec, Stream, WindowIndex
-from tau0.data.schema import ACTION, EXPERT_ACTION, PROGRESS, STATE, TASK_INDEX
-from tau0.data.split import Split, split_episodes
-from tau0.data.statistics import RunningStatistics
-from tau0.data.windows import Rows, Windows, WindowSpec
+from tau0.actions import ActionCodec
+from tau0.data.catalogue import KINDS, EpisodeInfo
+from tau0.data.index import SampledSource, SampleIndex, SamplingSpec, Stream, streams_of
+from tau0.data.split import Split
+from tau0.data.windows import Rows, WindowSpec
 from tau0.model.text import TextEncoder
 from tau0.tensors import Batch
-from tau0.train.rejection import reject_outliers
+from tau0.train.samples import Ingredient, SourceSamples
 
-
-def fit_codec(dataset: Dataset) -> ActionCodec:
-    """A codec whose statistics are those of the dataset's states and of all its actions, executed and advised."""
-    columns = dataset.columns([STATE, ACTION, EXPERT_ACTION])
-    names = dataset.features[ACTION].names or ()
-    actions, states = RunningStatistics(columns[ACTION].shape[1]), RunningStatistics(columns[STATE].shape[1])
-    actions.add(columns[ACTION])
-    actions.add(columns[EXPERT_ACTION])
-    states.add(columns[STATE])
-    action, state = actions.result(names), states.result(dataset.features[STATE].names or ())
-    return ActionCodec(action=Normaliser(mean=action.mean, std=action.std), state=Normaliser(mean=state.mean, std=state.std))
+__all__ = ["Ingredient", "TrainingSource"]
 
 
 class TrainingSource:
-    """The samples of one split, as batches that are a pure function of (seed, step).
+    """The samples of one split of a mixture, as batches that are a pure function of (seed, step).
+
+    A sample is named by its global row: rows of a source follow those of the sources before it.
 
     Attributes:
-        windows: Resolves samples of the whole dataset.
-        index: Which samples a step sees; none whose numbers the codec refuses.
-        rejected: How many samples of the split were left out, by reason.
+        index: Which samples a step sees.
         empty_text: Features of "", which stand for a dropped instruction, shape (l, c).
+        labels: What `label_of` counts: kinds of episodes, with the name of their source where there are several.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
-        latents: Mapping[str, NDArray[np.float16]],
-        codec: ActionCodec,
+        ingredients: Sequence[Ingredient],
         text: TextEncoder,
         window: WindowSpec,
         sampling: SamplingSpec,
         split: Split = "train",
+        policy_dim: int | None = None,
     ) -> None:
-        columns = dataset.columns([STATE, ACTION, EXPERT_ACTION, PROGRESS, TASK_INDEX])
-        self.windows = Windows(dataset.episodes, window)
-        self.latents = list(latents.values())
-        self.codec = codec
-        self.state, self.executed, self.expert = (
-            torch.from_numpy(columns[name].astype(np.float32)) for name in (STATE, ACTION, EXPERT_ACTION)
-        )
-        self.progress = torch.from_numpy(columns[PROGRESS].astype(np.float32)).reshape(-1)
-        episodes = split_episodes(dataset.episodes)[split]
-        keep, self.rejected = reject_outliers(codec, self.windows, episodes, self.state, {"action": self.executed, "advice": self.expert})
-        self.index = WindowIndex(episodes, window, sampling, keep)
-        indices = sorted(dataset.tasks)
-        self.text, self.empty_text = text.encode([dataset.tasks[i] for i in indices]), text.encode([""])[0]
-        self.text_of_row = torch.from_numpy(np.searchsorted(indices, columns[TASK_INDEX].astype(np.int64)))
+        """Opens the samples of a split.
+
+        Args:
+            ingredients: The sources, at least one, of one layout.
+            text: Of their instructions.
+            window: The shape of a sample.
+            sampling: What a step sees.
+            split: Which episodes.
+            policy_dim: See `SourceSamples`.
+
+        Raises:
+            DatasetError: When a stream with a batch size > 0 has no sample.
+        """
+        self._samples = [SourceSamples(ingredient, window, text, policy_dim) for ingredient in ingredients]
+        self._episodes = [ingredient.episodes(split) for ingredient in ingredients]
+        sampled = [_sampled(i, episodes) for i, episodes in zip(ingredients, self._episodes, strict=True)]
+        self.index = SampleIndex(sampled, window, sampling)
+        self.empty_text: Float[Tensor, "l c"] = text.encode([""])[0]
+        names = [f"{ingredient.name}/" if len(ingredients) > 1 else "" for ingredient in ingredients]
+        self.labels = tuple(f"{name}{kind}" for name in names for kind in KINDS)
+
+    @property
+    def sources(self) -> tuple[SourceSamples, ...]:
+        """The samples of every source, by their rows there."""
+        return tuple(self._samples)
+
+    def episodes(self, source: int = 0) -> tuple[EpisodeInfo, ...]:
+        """The split's episodes of one source, with their rows there."""
+        return self._episodes[source]
 
     def batch(self, stream: Stream, step: int, part: slice = slice(None)) -> Batch:
         """The samples of a stream at training step `step`; `part` selects a worker's share."""
-        return self.gather(self.rows(stream, step, part))
+        return self.gather(self.rows(stream, step, part), step)
 
     def rows(self, stream: Stream, step: int, part: slice = slice(None)) -> Rows:
         """Global rows of the current frames of that batch's samples, shape (b,)."""
         return self.index.rows(stream, step)[part]
 
-    def kinds(self, rows: Rows) -> NDArray[np.int64]:
-        """The kind of episode that each sample comes from, as its place in `KINDS`, shape (b,)."""
-        return np.array([KINDS.index(self.windows.episodes[i].kind) for i in self.windows.episode_of(rows)], np.int64)
+    def gather(self, rows: Rows, epoch: int = 0) -> Batch:
+        """The samples whose current frames are the global `rows`. See `SourceSamples.gather`."""
+        source, local = self.index.locate(rows)
+        if len(self._samples) == 1:
+            return self._samples[0].gather(local, epoch)
+        order = np.argsort(source, kind="stable")
+        parts = [self._samples[number].gather(local[source == number], epoch) for number in np.unique(source)]
+        joined = {own.name: torch.cat([getattr(part, own.name) for part in parts]) for own in fields(Batch)}
+        return Batch(**joined)[torch.from_numpy(np.argsort(order))]
+
+    def state(self, row: int) -> Float[Tensor, " ds"]:
+        """Of one global row, in robot units, as the policy's robot has it."""
+        ((source, local),) = self._located(np.array([row]))
+        return self._samples[source].state(local)
+
+    def whole_windows(self, codec: ActionCodec) -> Rows:
+        """Global rows of the policy's samples of the robot with this codec, with all cameras, that may be imitated to their end."""
+        rows = self.index.samples("policy")
+        number, local = self.index.locate(rows)
+        is_whole = np.zeros(len(rows), np.bool_)
+        for i, samples in enumerate(self._samples):
+            if samples.is_complete and samples.policy_codec == codec:
+                here = number == i
+                is_whole[here] = samples.windows.resolve(local[here]).action_mask.all(axis=1)
+        return rows[is_whole]
+
+    def label_of(self, rows: Rows) -> NDArray[np.int64]:
+        """Source and kind of episode of each sample, as its place in `labels`, shape (b,)."""
+        return np.array([len(KINDS) * n + KINDS.index(self._episode(n, row).kind) for n, row in self._located(rows)], np.int64)
 
     def describe(self, rows: Rows) -> list[str]:
-        """Each sample by the numbers under which a person finds it in the dataset."""
-        episodes = [self.windows.episodes[i] for i in self.windows.episode_of(rows)]
-        return [f"{row} (episode {e.index}, frame {row - e.start})" for row, e in zip(rows.tolist(), episodes, strict=True)]
+        """Each sample by the numbers under which a person finds it."""
+        many = len(self._samples) > 1
+        found = zip(rows.tolist(), self._located(rows), strict=True)
+        return [f"{r} ({f'{self._samples[n].ingredient.name}, ' * many}{self._samples[n].describe(row)})" for r, (n, row) in found]
 
-    def gather(self, rows: Rows) -> Batch:
-        """The samples whose current frames are the global `rows`."""
-        at = self.windows.resolve(rows)
-        frames = np.concatenate([at.memory, at.current[:, None], at.future], axis=1)
-        latents = np.stack([array[frames] for array in self.latents], axis=1)
-        actions = torch.from_numpy(at.actions)
-        state = self.state[rows]
-        target = self.codec.encode(self.expert[actions], state)
-        mask = rearrange(torch.from_numpy(at.action_mask), "b ha -> b ha 1").expand_as(target)
-        return Batch(
-            latents=rearrange(torch.from_numpy(latents), "b v f z h w -> b v z f h w").float(),
-            text=self.text[self.text_of_row[rows]],
-            state=self.codec.encode_state(state),
-            target_actions=target,
-            executed_actions=self.codec.encode(self.executed[actions], state),
-            progress=self.progress[actions],
-            view_mask=torch.ones(len(rows), len(self.latents), dtype=torch.bool),
-            video_mask=torch.from_numpy(at.video_mask),
-            action_mask=mask,
-            state_mask=torch.ones_like(state, dtype=torch.bool),
-            executed_mask=torch.ones_like(state, dtype=torch.bool),
-            progress_mask=torch.from_numpy(at.progress_mask),
-            weights=torch.ones(len(rows), len(SIGNALS)),
-        )
+    def _located(self, rows: Rows) -> list[tuple[int, int]]:
+        source, local = self.index.locate(rows)
+        return list(zip(source.tolist(), local.tolist(), strict=True))
+
+    def _episode(self, source: int, row: int) -> EpisodeInfo:
+        samples = self._samples[source]
+        return samples.ingredient.aligned.episodes[int(samples.windows.episode_of(np.array([row]))[0])]
+
+
+def _sampled(ingredient: Ingredient, episodes: Sequence[EpisodeInfo]) -> SampledSource:
+    aligned = ingredient.aligned
+    return SampledSource(
+        name=ingredient.name,
+        episodes=episodes,
+        num_rows=aligned.num_rows,
+        streams=streams_of(aligned.description),
+        weight=ingredient.weight,
+        hours=sum(episode.length for episode in episodes) / aligned.rate_hz / 3600,
+        rejected=ingredient.rejected,
+    )

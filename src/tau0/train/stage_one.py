@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tau0.checkpoint import AUTOENCODER_NAME, CheckpointError
-from tau0.data.episodes import Dataset
+from tau0.contract import Camera
+from tau0.data.aligned import AlignedSource
 from tau0.folders import recover_files, save_files
 from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.model.weights import WeightsError, load_exactly
@@ -30,18 +31,19 @@ class AutoencoderRecipe:
 
     config: AutoencoderConfig
     training: AutoencoderTraining
-    cameras: Sequence[str]
+    cameras: Sequence[Camera]
     seed: int
 
-    def described(self, dataset: Dataset) -> dict[str, Any]:
-        """As JSON, flat, with the size of the dataset."""
-        own = {"cameras": list(self.cameras), "seed": self.seed, "rows": dataset.num_rows}
+    def described(self, sources: Sequence[AlignedSource]) -> dict[str, Any]:
+        """As JSON, flat, with the size of the sources."""
+        names, rows = [camera.name for camera in self.cameras], sum(source.num_rows for source in sources)
+        own = {"cameras": names, "seed": self.seed, "rows": rows}
         return {**asdict(self.config), **asdict(self.training), **own}
 
 
 def ready_autoencoder(
     recipe: AutoencoderRecipe,
-    dataset: Dataset,
+    sources: Sequence[AlignedSource],
     folder: Path,
     workers: int,
     source: Path | None = None,
@@ -51,7 +53,7 @@ def ready_autoencoder(
 
     Args:
         recipe: How to train it.
-        dataset: What it is trained on.
+        sources: What it is trained on.
         folder: Of the run; written as a whole.
         workers: Threads of training.
         source: A folder with an autoencoder to take instead: of another run, or a checkpoint.
@@ -59,9 +61,10 @@ def ready_autoencoder(
 
     Raises:
         CheckpointError: When `folder` holds one that was made otherwise, or `source` none that fits.
+        DatasetError: When a camera has no picture that can be read.
     """
     recover_files(folder)
-    wanted = recipe.described(dataset) if source is None else {"sha256": _sha256(source / AUTOENCODER_NAME)}
+    wanted = recipe.described(sources) if source is None else {"sha256": _sha256(source / AUTOENCODER_NAME)}
     if folder.is_dir():
         _check_recipe(folder, wanted)
         return load_autoencoder(recipe.config, folder)
@@ -70,7 +73,7 @@ def ready_autoencoder(
         model = load_autoencoder(recipe.config, source)
     else:
         with threads(workers):
-            model, report = train_autoencoder(recipe.config, recipe.training, dataset, recipe.cameras, recipe.seed, on_step)
+            model, report = train_autoencoder(recipe.config, recipe.training, sources, recipe.cameras, recipe.seed, on_step)
         texts[REPORT_NAME] = json.dumps(asdict(report), indent=1)
     save_files(folder, {AUTOENCODER_NAME: model.state_dict()}, texts)
     return load_autoencoder(recipe.config, folder)

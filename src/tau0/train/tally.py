@@ -1,4 +1,4 @@
-"""Losses of one step: by term, and by the kind of episode that each sample comes from."""
+"""Losses of one step: by term, and by source and kind of episode that each sample comes from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tau0.data.catalogue import KINDS
 from tau0.data.index import Stream
 from tau0.data.windows import Rows
 from tau0.train.objective import SampleErrors
@@ -27,13 +26,13 @@ class Tally:
         detached = {term: SampleErrors(error.total.detach(), error.kept.detach()) for term, error in errors.items()}
         self._parts.append((stream, rows, detached))
         for term, error in detached.items():
-            kinds = torch.from_numpy(self._source.kinds(rows)).to(error.total.device)
-            sums = torch.zeros(len(KINDS), 2, device=error.total.device)
-            sums.index_add_(0, kinds, torch.stack([error.total, error.kept], dim=1))
+            labels = torch.from_numpy(self._source.label_of(rows)).to(error.total.device)
+            sums = torch.zeros(len(self._source.labels), 2, device=error.total.device)
+            sums.index_add_(0, labels, torch.stack([error.total, error.kept], dim=1))
             self._sums[term] = self._sums[term] + sums if term in self._sums else sums
 
     def numbers(self) -> list[float]:
-        """Sums and counts by term and kind, to be averaged over processes."""
+        """Sums and counts by term and label, to be averaged over processes."""
         return torch.stack(list(self._sums.values())).flatten().tolist()
 
     def losses(self, numbers: Sequence[float]) -> dict[str, float]:
@@ -42,9 +41,9 @@ class Tally:
         return {term: float(total / kept.clamp(min=1e-9)) for term, (total, kept) in zip(self._sums, sums, strict=True)}
 
     def by_source(self, numbers: Sequence[float]) -> dict[str, float]:
-        """The same by `term/kind`, for kinds that occurred in the step."""
+        """The same by `term/label`, for labels that occurred in the step."""
         table = zip(self._sums, self._by_term(numbers), strict=True)
-        cells = ((f"{term}/{kind}", *cell) for term, cells in table for kind, cell in zip(KINDS, cells, strict=True))
+        cells = ((f"{term}/{label}", *cell) for term, cells in table for label, cell in zip(self._source.labels, cells, strict=True))
         return {name: float(total / kept) for name, total, kept in cells if kept > 0}
 
     def culprits(self) -> list[str]:
@@ -56,4 +55,4 @@ class Tally:
         return named
 
     def _by_term(self, numbers: Sequence[float]) -> Tensor:
-        return torch.tensor(numbers, dtype=torch.float64).reshape(len(self._sums), len(KINDS), 2)
+        return torch.tensor(numbers, dtype=torch.float64).reshape(len(self._sums), len(self._source.labels), 2)

@@ -1,0 +1,78 @@
+"""What a run does not train on, and why: written down beside it, and said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tau0.data.aligned import AlignedSource
+from tau0.data.quarantine import Quarantined, check_quarantine
+
+QUARANTINE_NAME, REJECTED_NAME = "quarantine.json", "rejected.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """What is left out of one source.
+
+    Attributes:
+        name: Of the source.
+        dataset: Its folder.
+        episodes: Whole ones, with their reasons.
+        num_episodes: How many the dataset has.
+        rejected: Samples, by reason.
+        num_rows: How many rows there are to begin one at.
+    """
+
+    name: str
+    dataset: Path
+    episodes: tuple[Quarantined, ...]
+    num_episodes: int
+    rejected: Mapping[str, int]
+    num_rows: int
+
+    @classmethod
+    def of(cls, name: str, source: AlignedSource, unreadable: Mapping[int, str], rejected: Mapping[str, int]) -> LeftOut:
+        """Of a source whose pictures and numbers have been looked at.
+
+        Raises:
+            DatasetError: When more than half of the episodes are bad.
+        """
+        unseen = [Quarantined(episode=episode, reason=reason) for episode, reason in sorted(unreadable.items())]
+        episodes, total = (*source.quarantined, *unseen), len(source.dataset.episodes)
+        check_quarantine(source.dataset.root, episodes, total)
+        return cls(
+            name=name, dataset=source.dataset.root, episodes=episodes, num_episodes=total, rejected=rejected, num_rows=source.num_rows
+        )
+
+    def sentences(self) -> list[str]:
+        """A line for episodes and one for samples, where there are any."""
+        said = []
+        if self.episodes:
+            first = self.episodes[0]
+            said.append(
+                f"{self.name}: {len(self.episodes)} of {self.num_episodes} episodes left out, see {QUARANTINE_NAME}; "
+                f"the first, episode {first.episode}: {first.reason}"
+            )
+        if self.rejected:
+            reasons = ", ".join(f"{count} by their {reason}" for reason, count in self.rejected.items())
+            said.append(f"{self.name}: samples rejected as outliers, of {self.num_rows}: {reasons}; see {REJECTED_NAME}")
+        return said
+
+
+def record_left_out(folder: Path, sources: Sequence[LeftOut]) -> list[str]:
+    """Writes down what is left out of all sources, and says it in a line each. Files of an earlier run that no longer hold are replaced."""
+    bad = [
+        {"source": source.name, "dataset": str(source.dataset), "episode": episode.episode, "reason": episode.reason}
+        for source in sources
+        for episode in source.episodes
+    ]
+    rejected = {source.name: dict(source.rejected) for source in sources if source.rejected}
+    for name, found in ((QUARANTINE_NAME, bad), (REJECTED_NAME, rejected)):
+        if found:
+            (folder / name).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        else:
+            (folder / name).unlink(missing_ok=True)
+    return [sentence for source in sources for sentence in source.sentences()]
