@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ def train_copies(launch: Launch, folder: Path, shard_over: int | None, config: T
     """Trains in `folder` all steps, or until a signal stops it after `stop_at`; the first process writes `result.safetensors`."""
 
     def on_step(progress: Progress) -> None:
+        (folder / "steps").write_text(str(progress.step))
         if progress.step + 1 == stop_at:  # the processes tell each other in the step that follows
             signal.raise_signal(signal.SIGTERM)
 
@@ -35,6 +38,17 @@ def train_copies(launch: Launch, folder: Path, shard_over: int | None, config: T
         result |= {f"average.{name}": whole(p) for name, p in average.tensors.items()}
     if launch.rank == 0:
         save_file(result, folder / "result.safetensors")
+
+
+def launch_and_wait(launch: Launch, folder: Path) -> None:
+    """Starts a process that trains until it is asked to stop, and waits for it, as torchrun does."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    signal.alarm(120)  # ends it in any case
+    with suppress(BaseException):
+        train_copies(launch, folder, None, replace(CONFIG, max_steps=10**6))
+    os._exit(0)
 
 
 def go_on_where_folders_differ(launch: Launch, folder: Path, saved: Path) -> None:

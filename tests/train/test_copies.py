@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from copies_work import STOPPED_AT
 from processes import Processes
 from safetensors.torch import load_file
 from sharded_work import CONFIG
+
+from tau0.train.shards import latest_shards
 
 
 def results_differ(first: Path, second: Path) -> list[str]:
@@ -43,6 +46,18 @@ def test_what_copies_saved_is_read_on_another_mesh(stopped: Path, tmp_path: Path
     shutil.copytree(stopped / "shards", tmp_path / "shards")
     Processes(2, copies_work.train_copies, tmp_path, None, replace(CONFIG, max_steps=STOPPED_AT)).finish()
     assert results_differ(stopped, tmp_path) == []
+
+
+def test_processes_of_a_killed_launcher_save_and_end(tmp_path: Path):
+    launcher = Processes(1, copies_work.launch_and_wait, tmp_path)
+    lines = tmp_path / "steps"
+    while not lines.exists() and launcher.are_running:
+        time.sleep(0.01)
+    launcher.kill()
+    until = time.monotonic() + 60
+    while not (tmp_path / "result.safetensors").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert latest_shards(tmp_path) is not None
 
 
 def test_all_processes_go_on_from_what_the_first_one_sees(stopped: Path, tmp_path: Path):

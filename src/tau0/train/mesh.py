@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event, Thread
 
 import torch
 import torch.distributed as dist
@@ -14,6 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from tau0.train.parallel import LONGEST_WAIT
 
 SHARD, REPLICATE = "shard", "replicate"
+WATCH_S = 0.5
 
 
 class LaunchError(ValueError):
@@ -60,7 +63,8 @@ def mesh_shape(world: int, shard_over: int | None) -> dict[str, int]:
 def joined(launch: Launch) -> Iterator[None]:
     """Enters the group of all processes, and leaves it at the end.
 
-    Numbers and checkpoints' plans travel by gloo also where gradients travel by nccl.
+    Numbers and checkpoints' plans travel by gloo also where gradients travel by nccl. A launcher that is killed cannot stop its processes,
+    which would train on beside those of the next launch: they get SIGTERM, as from a launcher that is asked to stop.
     """
     if torch.cuda.is_available():
         torch.cuda.set_device(launch.local_rank)
@@ -69,10 +73,21 @@ def joined(launch: Launch) -> Iterator[None]:
         torch.set_num_threads(1)
         backends = "gloo"
     dist.init_process_group(backends, rank=launch.rank, world_size=launch.world, timeout=LONGEST_WAIT)
+    left = Event()
+    Thread(target=_watch_launcher, args=(os.getppid(), left), daemon=True).start()
     try:
         yield
     finally:
+        left.set()
         dist.destroy_process_group()
+
+
+def _watch_launcher(launcher: int, left: Event) -> None:
+    """Asks this process to stop when its parent is no longer `launcher`."""
+    while not left.wait(WATCH_S):
+        if os.getppid() != launcher:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
 
 
 def make_mesh(shard_over: int | None = None) -> DeviceMesh:
