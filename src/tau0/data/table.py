@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +23,8 @@ NUMBERING = (TIMESTAMP, FRAME_INDEX, EPISODE_INDEX, INDEX, TASK_INDEX)
 _TEXT = ("video", "image", "string", "language")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Footer:
-    """What a parquet file says about itself: its metadata, and the first and last episode of each row group, None where not told."""
-
-    metadata: pq.FileMetaData
-    episodes: tuple[tuple[int, int] | None, ...]
-
-    @classmethod
-    def of(cls, metadata: pq.FileMetaData) -> _Footer:
-        names, spans = metadata.schema.names, []
-        for group in range(metadata.num_row_groups):
-            told = metadata.row_group(group).column(names.index(EPISODE_INDEX)).statistics if EPISODE_INDEX in names else None
-            spans.append((told.min, told.max) if told is not None and told.has_min_max else None)
-        return cls(metadata=metadata, episodes=tuple(spans))
-
-    def groups_with(self, episode: int | None) -> tuple[int, ...]:
-        """The row groups that may hold rows of an episode; all of them for None."""
-        return tuple(i for i, span in enumerate(self.episodes) if span is None or episode is None or span[0] <= episode <= span[1])
+_Groups = tuple[tuple[int, int] | None, ...]
+"""The first and last episode of each row group of a file, None where not told."""
 
 
 class RowReader:
@@ -53,7 +36,8 @@ class RowReader:
     def __init__(self, info: Info, tasks: Mapping[int, str]) -> None:
         self._info = info
         self._task_of = {text: index for index, text in tasks.items()}
-        self._footers: dict[Path, _Footer] = {}
+        self._footers: dict[Path, pq.FileMetaData] = {}
+        self._groups: dict[Path, _Groups] = {}
         self._held: tuple[Path, tuple[int, ...], Columns] | None = None
 
     def rows(self, episode: EpisodeInfo) -> Columns:
@@ -66,22 +50,30 @@ class RowReader:
                 or there are fewer or more rows than the episode is long.
         """
         path = episode.data_path
-        known = self._footers.pop(path, None)
-        with open_parquet(path, known.metadata if known else None) as file:
-            footer = known or _Footer.of(file.metadata)
-            groups = footer.groups_with(None if self._info.has_file_per_episode else episode.index)
+        with open_parquet(path, self._footers.pop(path, None)) as file:
+            self._remember(path, file.metadata)
+            groups = self._groups_with(path, None if self._info.has_file_per_episode else episode.index)
             if self._held is None or self._held[:2] != (path, groups):
                 self._held = None
                 self._held = path, groups, _read_columns(file, groups, path, self._info)
-        self._remember(path, footer)
         own = _rows_of(self._held[2], episode, path, self._info)
         return own | {name: self._worked_out(name, episode) for name in NUMBERING if name not in own}
 
-    def _remember(self, path: Path, footer: _Footer) -> None:
-        """Keeps the footers of the files used last: parsing one takes longer than reading an episode."""
+    def _remember(self, path: Path, footer: pq.FileMetaData) -> None:
+        """Keeps the footers of the files used last: parsing one takes longer than reading an episode.
+
+        Of every file it keeps which episodes are where: asking a footer leaves rubbish behind, megabytes for a hundred groups.
+        """
         self._footers[path] = footer
         while len(self._footers) > FOOTERS_KEPT:
             del self._footers[next(iter(self._footers))]
+        if path not in self._groups:
+            self._groups[path] = _episodes_of_groups(footer)
+
+    def _groups_with(self, path: Path, episode: int | None) -> tuple[int, ...]:
+        """The row groups of a file that may hold rows of an episode; all of them for None."""
+        spans = self._groups[path]
+        return tuple(i for i, span in enumerate(spans) if span is None or episode is None or span[0] <= episode <= span[1])
 
     def _worked_out(self, name: str, episode: EpisodeInfo) -> NDArray[Any]:
         frame = np.arange(episode.length)
@@ -118,6 +110,14 @@ def _read_columns(file: pq.ParquetFile, groups: tuple[int, ...], path: Path, inf
     features = [feature for name, feature in (numbering | wanted).items() if name in there]
     table = file.read_row_groups(list(groups), columns=[feature.name for feature in features], use_threads=False)
     return {feature.name: _column(table[feature.name].combine_chunks(), feature, path) for feature in features}
+
+
+def _episodes_of_groups(footer: pq.FileMetaData) -> _Groups:
+    names, spans = footer.schema.names, []
+    for group in range(footer.num_row_groups):
+        told = footer.row_group(group).column(names.index(EPISODE_INDEX)).statistics if EPISODE_INDEX in names else None
+        spans.append((told.min, told.max) if told is not None and told.has_min_max else None)
+    return tuple(spans)
 
 
 def _must_be_told(name: str, info: Info) -> bool:

@@ -1,0 +1,163 @@
+"""One source as training reads it, and PyAV reading the same pictures and doing nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from tau0.contract import Camera, Pixels
+from tau0.data.aligned import AlignedSource
+from tau0.data.descriptions import find_description
+from tau0.data.episodes import Dataset
+from tau0.data.index import SampledSource, SampleIndex, SamplingSpec
+from tau0.data.layout import LAYOUTS
+from tau0.data.schema import TIMESTAMP, image_key
+from tau0.data.windows import WindowRows, Windows, WindowSpec
+from tau0.model.autoencoder import Autoencoder
+from tau0.presets import preset
+from tau0.train.augmentation import Draw
+from tau0.train.clips import PictureSpec, present_cameras
+from tau0.train.encode_worker import EncodeJob, OwnAutoencoder, ShardWorker
+from tau0.train.latent_store import LatentStore
+from tau0.train.picture_encoder import EncoderFacts, PictureEncoder
+from tau0.train.pictures import PictureSource, WindowLatents, window_latents
+from tau0.train.pictures_cached import CachedLatents
+
+WINDOW = WindowSpec(frame_stride=8, num_future=2, num_memory=3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class What:
+    """Which data is measured, and with which autoencoder."""
+
+    dataset: Path
+    description: str
+    layout: str
+    rate_hz: float
+    cameras: tuple[Camera, ...]
+    size: str
+
+    def aligned(self) -> AlignedSource:
+        """The dataset, opened; aligned first where it never was."""
+        return AlignedSource.open(Dataset.open(self.dataset), find_description(self.description), LAYOUTS[self.layout], self.rate_hz)
+
+    def autoencoder(self) -> Autoencoder:
+        """Of the size, with random weights."""
+        config = preset(self.size).autoencoder
+        assert config is not None, f"{self.size} has no autoencoder of its own"
+        return Autoencoder(config).eval()
+
+
+class TimedEncoder(PictureEncoder):
+    """The autoencoder, and for how long it was busy."""
+
+    def __init__(self, autoencoder: Autoencoder, clock: Callable[[], float]) -> None:
+        super().__init__(autoencoder)
+        self.seconds, self._clock = 0.0, clock
+
+    def encode(self, clips: Sequence[Pixels], draws: Sequence[Draw] | None = None, view: int = 0) -> NDArray[np.float16]:
+        """As `PictureEncoder.encode`."""
+        start = self._clock()
+        encoded = super().encode(clips, draws, view)
+        self.seconds += self._clock() - start
+        return encoded
+
+
+class Stream:
+    """The samples of one source, step by step, as training sees them: numbers and latents."""
+
+    def __init__(self, what: What, batch: int) -> None:
+        self.source = what.aligned()
+        self.windows = Windows(self.source.episodes, WINDOW)
+        own = SampledSource(name="measured", episodes=self.source.episodes, num_rows=self.source.num_rows, hours=self.source.hours)
+        self.index = SampleIndex([own], WINDOW, SamplingSpec(policy_batch=batch, simulator_batch=batch))
+        self.pictures = PictureSpec(cameras=what.cameras, frame_stride=WINDOW.frame_stride, num_future=WINDOW.num_future)
+
+    def samples(self, step: int) -> WindowRows:
+        """Which rows a step sees: simulator samples, all of whose frames exist."""
+        return self.windows.resolve(self.index.rows("simulator", step))
+
+    def take(self, pictures: PictureSource, step: int) -> tuple[WindowLatents, list[torch.Tensor]]:
+        """Pictures, state, actions and progress of a step's samples."""
+        at, source = self.samples(step), self.source
+        columns = (source.state[at.current], source.action[at.actions], source.advice[at.actions], source.progress[at.actions])
+        return window_latents(pictures, at), [torch.from_numpy(column) for column in columns]
+
+
+class Decoder:
+    """PyAV decoding the frames that a stream's samples need, each once, and nothing else."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._cameras = [image_key(name) for name in present_cameras(stream.source, stream.pictures).values()]
+        self._place = {episode.index: episode for episode in stream.source.dataset.episodes}
+        self._open: dict[Path, tuple[InputContainer, NDArray[np.int64]]] = {}
+        self._converter = VideoReformatter()
+
+    def wanted(self, step: int) -> list[tuple[Path, NDArray[np.float64]]]:
+        """Files, and increasing times in seconds of each, of a step's samples."""
+        stream, found = self._stream, []
+        at = stream.samples(step)
+        rows = np.unique(np.concatenate([at.memory, at.current[:, None], at.future], axis=1))
+        episode = stream.windows.episode_of(rows)
+        for place in np.unique(episode):
+            info = self._place[stream.source.episodes[place].index]
+            times_s = stream.source.dataset.table(info)[TIMESTAMP].astype(np.float64)
+            frames = np.unique(stream.source.frames[rows[episode == place]])
+            spans = [info.videos[camera] for camera in self._cameras]
+            found += [(span.path, span.from_s + times_s[frames] - times_s[0]) for span in spans]
+        return found
+
+    def decode(self, wanted: Sequence[tuple[Path, NDArray[np.float64]]]) -> int:
+        """Decodes them to RGB. Says how many frames that were."""
+        count = 0
+        for path, times_s in wanted:
+            if path not in self._open:
+                container = av.open(str(path))
+                container.streams.video[0].codec_context.thread_count = 1
+                keys = [entry.timestamp for entry in container.streams.video[0].index_entries if entry.is_keyframe]
+                self._open[path] = container, np.array(keys)
+            count += self._decoded(*self._open[path], times_s)
+        return count
+
+    def _decoded(self, container: InputContainer, keys: NDArray[np.int64], times_s: NDArray[np.float64]) -> int:
+        video, count = container.streams.video[0], 0
+        ticks = (times_s / float(video.time_base or 1)).round().astype(np.int64) + (video.start_time or 0)
+        before = keys[np.maximum(np.searchsorted(keys, ticks, side="right") - 1, 0)]
+        frames, at = iter(()), -1
+        for tick, key in zip(ticks.tolist(), before.tolist(), strict=True):
+            if at < 0 or key > at:
+                container.seek(key, stream=video)
+                frames = container.decode(video)
+            for frame in frames:
+                at = frame.pts or 0
+                if at >= tick:
+                    self._converter.reformat(frame, format="rgb24").to_ndarray()
+                    count += 1
+                    break
+        return count
+
+    def close(self) -> None:
+        """Closes every file."""
+        for container, _ in self._open.values():
+            container.close()
+
+
+def cached(stream: Stream, autoencoder: Autoencoder) -> CachedLatents:
+    """The latents of the whole source, encoded ahead of time unless they are there."""
+    facts = EncoderFacts.of(autoencoder)
+    store = LatentStore(stream.source, stream.pictures, facts)
+    if tasks := list(store.missing()):
+        store.create()
+        worker = ShardWorker(EncodeJob.of(store, OwnAutoencoder.of(autoencoder), None, "cpu"))
+        for task in tasks:
+            worker.encode(task)
+    return CachedLatents(stream.source, stream.pictures, facts)
