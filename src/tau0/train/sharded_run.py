@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tau0.checkpoint import fingerprint as checkpoint_fingerprint
 from tau0.model.world_model import WorldModel
 from tau0.train.agreement import first_says
 from tau0.train.job import CHECKPOINT_FOLDER, Callbacks, Job, RunPlan, open_source
+from tau0.train.lock import alone_in
 from tau0.train.loop import Networks, Progress
 from tau0.train.lora import LoraConfig, add_adapters, merged
 from tau0.train.mesh import Launch, joined, make_mesh, mesh_device
@@ -62,13 +63,14 @@ def run_sharded(plan: RunPlan, launch: Launch, run: ShardedRun, callbacks: Callb
     Only the first process's callbacks are told anything.
 
     Raises:
-        CheckpointError: When the folder holds another run, or the checkpoint to start from does not fit.
+        CheckpointError: When the folder holds another run, another one is training in it, or the checkpoint to start from does not fit.
         ContractError: When a dataset is not what its description says, or does not fit the recipe.
         KeyboardInterrupt: When a signal asked to stop, after everything was saved.
         NonFiniteLossError: See `train_sharded`.
         OSError: When something cannot be written; the last saved state stays.
     """
-    with joined(launch):
+    with joined(launch), ExitStack() as held:
+        first_does(lambda: held.enter_context(alone_in(plan.out)))
         job, out = first_says(lambda: prepare(plan, callbacks)), plan.out
         source, checkpoint = open_source(job, is_empty=run.start is not None)
         sharded = _sharded_job(job, checkpoint, run, launch, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.queues import Queue
@@ -15,6 +15,7 @@ from typing import Any
 from tau0.checkpoint import Checkpoint, save
 from tau0.interrupts import interrupts_ignored
 from tau0.train.job import CHECKPOINT_FOLDER, Callbacks, Job, TrainingFailedError, open_source
+from tau0.train.lock import alone_in
 from tau0.train.loop import Networks, Progress, train
 from tau0.train.metrics import MetricsWriter
 from tau0.train.parallel import join, leave
@@ -101,8 +102,11 @@ def _train(place: Place, job: Job, reports: Queue[Any], replies: Queue[None], st
     recipe, config = job.recipe, job.recipe.train
     source, checkpoint = open_source(job)
     networks = Networks(checkpoint.model, None if config.shared_trunk else checkpoint.simulator)
-    writer = MetricsWriter(job.out, saved_step(job.out)) if place.rank == 0 else nullcontext()
-    with writer as metrics:
+    with ExitStack() as held:
+        metrics = None
+        if place.rank == 0:
+            held.enter_context(alone_in(job.out))
+            metrics = held.enter_context(MetricsWriter(job.out, saved_step(job.out)))
         listener = _Reporter(job, checkpoint, metrics, reports, replies, stop)
         train(networks, source, config, recipe.sampling, job.out, job.fingerprint, place, listener)
 
