@@ -98,7 +98,8 @@ def test_an_autoencoder_can_be_taken_from_another_run(sources: tuple[AlignedSour
     for _ in range(2):
         taken = ready_autoencoder(STAGE_ONE, sources, folder, 1, other, lambda *_: pytest.fail("trained one"))
         assert all(torch.equal(a, b) for a, b in zip(wanted.state_dict().values(), taken.state_dict().values(), strict=True))
-    with pytest.raises(CheckpointError, match="instead of"):
+    ready_autoencoder(STAGE_ONE, sources, other, 1, other, lambda *_: pytest.fail("trained one"))
+    with pytest.raises(CheckpointError, match="was taken from elsewhere: say --autoencoder as before"):
         ready_autoencoder(STAGE_ONE, sources, folder, 1)
     with pytest.raises(CheckpointError, match="holds no autoencoder"):
         ready_autoencoder(STAGE_ONE, sources, tmp_path / "third", 1, tmp_path)

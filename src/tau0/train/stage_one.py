@@ -23,6 +23,7 @@ from tau0.train.config import AutoencoderTraining
 from tau0.train.parallel import threads
 
 RECIPE_NAME, REPORT_NAME = "recipe.json", "report.json"
+SHA256 = "sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def ready_autoencoder(
         DatasetError: When a camera has no picture that can be read.
     """
     recover_files(folder)
-    wanted = recipe.described(sources) if source is None else {"sha256": _sha256(source / AUTOENCODER_NAME)}
+    wanted = recipe.described(sources) if source is None else {SHA256: _sha256(source / AUTOENCODER_NAME)}
     if folder.is_dir():
         _check_recipe(folder, wanted)
         return load_autoencoder(recipe.config, folder)
@@ -105,6 +106,10 @@ def _check_recipe(folder: Path, wanted: dict[str, Any]) -> None:
     if not path.is_file():
         return
     found = json.loads(path.read_text())
+    if wanted.keys() == {SHA256}:
+        found = {SHA256: found.get(SHA256, _sha256(folder / AUTOENCODER_NAME))}
+    elif SHA256 in found:
+        raise CheckpointError(f"{folder} was taken from elsewhere: say --autoencoder as before, or name another --out to train a new one")
     differing = [f"{name} {found.get(name)!r} instead of {value!r}" for name, value in wanted.items() if found.get(name) != value]
     if differing:
         raise CheckpointError(
