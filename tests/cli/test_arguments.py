@@ -22,12 +22,14 @@ from tau0.cli import COMMANDS, Command, run
 from tau0.cli.arguments import MODES, ORACLES, UsageError, check_planning, choose, choose_modes, choose_seeds, choose_tasks
 from tau0.cli.bars import Bars
 from tau0.cli.errors import FAILED, INTERRUPTED, guarded, sentence
+from tau0.cli.evaluate import STILL_BELOW
 from tau0.cli.folders import writable_file, writable_folder
 from tau0.cli.reproduce import comparison_table
 from tau0.cli.shipped import expected_scores
 from tau0.contract import ContractError
 from tau0.evaluate import oracle
 from tau0.evaluate.trace import EpisodeTrace, write_trace
+from tau0.plan import planner
 from tau0.plan.selectors import Mode
 from tau0.worlds.instructions import UnknownTaskError
 from tiny import tiny_config
@@ -58,6 +60,7 @@ def test_help_is_quick_because_it_needs_no_torch() -> None:
 def test_modes_are_the_planners() -> None:
     assert get_args(Mode) == MODES
     assert tuple(oracle.ORACLES) == ORACLES
+    assert planner.STILL_BELOW == STILL_BELOW
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,11 @@ def test_modes_are_the_planners() -> None:
         (("evaluate", "shipped", "--modes", "ful"), "unknown mode 'ful', did you mean 'full'?"),
         (("evaluate", "shipped", "--instructions", "heldout"), "did you mean 'held-out'?"),
         (("evaluate", "nowhere"), "nowhere is not a checkpoint"),
+        (("evaluate", "shipped", "--modes", "orcale"), "unknown mode 'orcale', did you mean 'oracle'?"),
+        (("evaluate", "shipped", "--noise-scale", "0"), "--noise-scale is 0, it must be above 0"),
+        (("evaluate", "shipped", "--score-sigmas", "0.6", "1.5"), "--score-sigmas holds 1.5"),
+        (("evaluate", "shipped", "--still-below", "2"), "--still-below is 2, it must lie between 0 and 1"),
+        (("demo", "--mode", "oracle"), "unknown mode 'oracle'"),
         (("demo", "--mode", "fulll"), "did you mean 'full'?"),
         (("report", "nowhere"), "nowhere is not a folder"),
         (("verify",), "give at least one golden file"),

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from tau0.cli.arguments import choose
+from tau0.cli.calibrate import Calibrate
 from tau0.cli.card import Card
 from tau0.cli.collect import Collect
 from tau0.cli.compare import Compare
@@ -33,7 +34,10 @@ _DESCRIPTION = (
     "τ0: one predictive model of video and action that lets a robot imagine before it acts. "
     f"With {TRACEBACK_FLAG} (or {TRACEBACK_VARIABLE}=1) errors show where in the code they arose."
 )
-COMMANDS = ("demo", "collect", "encode", "train", "evaluate", "compare", "card", "report", "reproduce", "convert", "verify", "doctor")
+COMMANDS = (
+    *("demo", "collect", "encode", "train", "evaluate", "calibrate", "compare"),
+    *("card", "report", "reproduce", "convert", "verify", "doctor"),
+)
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
@@ -41,6 +45,7 @@ Command = (
     | Annotated[Encode, tyro.conf.subcommand("encode")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Card, tyro.conf.subcommand("card")]
     | Annotated[Report, tyro.conf.subcommand("report")]

@@ -79,6 +79,17 @@ def at_least(limit: float, **values: float | None) -> None:
             raise UsageError(f"--{name.replace('_', '-')} is {value:g}, it must be at least {limit:g}")
 
 
+def check_search(noise_scale: float, score_sigmas: Sequence[float], score_noises: int | None, still_below: float) -> None:
+    """Raises `UsageError` naming the first setting of drawing and comparing plans that cannot be."""
+    if not 0 < noise_scale < inf:
+        raise UsageError(f"--noise-scale is {noise_scale:g}, it must be above 0")
+    if wrong := [sigma for sigma in score_sigmas if not 0 < sigma <= 1]:
+        raise UsageError(f"--score-sigmas holds {wrong[0]:g}, levels lie above 0 and are at most 1")
+    at_least(1, score_noises=score_noises)
+    if not 0 <= still_below <= 1:
+        raise UsageError(f"--still-below is {still_below:g}, it must lie between 0 and 1")
+
+
 def check_planning(gate_threshold: float | None, budget_ms: float | None) -> None:
     """Raises `UsageError` for a threshold that nothing can be compared with, or a time that cannot pass."""
     if gate_threshold is not None and isnan(gate_threshold):

@@ -98,6 +98,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
     from tau0.collect.units import CollectError
     from tau0.contract import ContractError
     from tau0.data.info import DatasetError
+    from tau0.evaluate.calibration import CalibrationError
     from tau0.evaluate.records import RecordsError
     from tau0.evaluate.trace import TraceError
     from tau0.evaluate.verify import GoldenFileError
@@ -114,6 +115,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
     about_files = (CheckpointError, WeightsError, ContractError, DatasetError, RecordsError, TraceError, GoldenFileError, SafetensorError)
     about_work = (
         ActionError,
+        CalibrationError,
         CollectError,
         EncodingFailedError,
         EvaluationError,

@@ -10,16 +10,31 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import tyro
 from rich.console import Console
 
-from tau0.cli.arguments import FRAME_EVERY, at_least, check_planning, choose, choose_modes, choose_seeds, choose_tasks
+from tau0.cli.arguments import (
+    FRAME_EVERY,
+    ORACLES,
+    USUAL_MODES,
+    at_least,
+    check_planning,
+    check_search,
+    choose,
+    choose_modes,
+    choose_seeds,
+    choose_tasks,
+)
 from tau0.cli.bars import Bars
 from tau0.cli.folders import writable_file, writable_folder
 from tau0.cli.shipped import find_checkpoint
 
 if TYPE_CHECKING:
+    from tau0.evaluate.oracle import RehearsalSpec
     from tau0.evaluate.records import EpisodeRecord
     from tau0.evaluate.runner import Episode
+    from tau0.plan.spec import AgentSpec
 
 INSTRUCTIONS = ("training", "held-out")
+STILL_BELOW = 0.1
+"""As the planner has it, so that help needs no torch; a test keeps them equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +48,23 @@ class Evaluate:
         suite: demo (five tasks) or mt50 (all fifty). Ignored when tasks are given.
         tasks: Meta-World tasks, such as reach-v3 push-v3.
         episodes: Initial states for each task.
-        modes: single (the first plan drawn), rcs (the most consistent of several), full (simulate and revise where unsure).
-        candidates: Plans drawn at each decision, in modes rcs and full.
+        modes: single (the first plan drawn), random, medoid (the one in the middle), rcs (the most consistent), progress (the one that
+            promises most when simulated), unrevised (rcs, and simulation where unsure), full (the same, and a revision), oracle (the best
+            when really tried), oracle-gated (tried where rcs is unsure).
+        candidates: Plans drawn at each decision, in all modes but single.
         workers: Processes, each with one thread.
         max_steps: Control steps after which an episode has failed.
         out: Results, one JSON line an episode. A file that holds some already is completed.
         instructions: training (the wording that was trained on) or held-out (wordings never seen in training).
         first_seed: Initial states are those of this seed and the following ones.
         gate_threshold: Replaces the checkpoint's: -inf never simulates, inf always does.
-        budget_ms: Time for one decision in mode full: what would not end in time is left out. No limit unless given.
+        budget_ms: Time for one decision: what would not end in time is left out. No limit unless given.
+        noise_scale: Of the noise that all plans but the first start from; above 1 they differ more.
+        score_sigmas: Noise levels of the consistency score, instead of the checkpoint's.
+        score_noises: Noises per level of the score, instead of the checkpoint's.
+        still_below: A plan that moves less than this share of the median plan's motion cannot win; 0 lets it.
+        outcomes: Also try every plan in the world's physics before one is executed, and write down what it leads to (slow).
+        loss_split: Say where success is lost: to the plans drawn, to choosing by consistency, to the simulator; adds the modes it needs.
         traces: Where every decision of every episode goes; a folder named after OUT unless given.
         video: Keep real and imagined video in the traces as well, for `tau0 report` (slower, about 3 MB an episode).
     """
@@ -50,7 +73,7 @@ class Evaluate:
     suite: str = "demo"
     tasks: tuple[str, ...] = ()
     episodes: int = 40
-    modes: tuple[str, ...] = ("single", "rcs", "full")
+    modes: tuple[str, ...] = USUAL_MODES
     candidates: int = 8
     workers: int = 2
     max_steps: int = 300
@@ -59,6 +82,12 @@ class Evaluate:
     first_seed: int = 0
     gate_threshold: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     budget_ms: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    noise_scale: float = 1.0
+    score_sigmas: tuple[float, ...] = ()
+    score_noises: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    still_below: float = STILL_BELOW
+    outcomes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    loss_split: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     traces: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
@@ -66,14 +95,17 @@ class Evaluate:
 
     def run(self, console: Console, stderr: Console) -> int:  # noqa: ARG002
         """Evaluates what is missing in `out`, and prints the table."""
+        from tau0.evaluate.agreement import agreement_table, agreements
+        from tau0.evaluate.loss_split import loss_table, split_loss
         from tau0.evaluate.table import success_table, summarize
 
-        modes = choose_modes(self.modes)
+        modes = choose_modes(self._wanted_modes())
         tasks = choose_tasks(self.suite, self.tasks)
         seeds = choose_seeds(self.first_seed, self.episodes)
         wording = choose("instructions", self.instructions, INSTRUCTIONS)
         at_least(1, candidates=self.candidates, workers=self.workers, max_steps=self.max_steps)
         check_planning(self.gate_threshold, self.budget_ms)
+        check_search(self.noise_scale, self.score_sigmas, self.score_noises, self.still_below)
         folder = find_checkpoint(self.checkpoint)
         writable_file(self.out)
         traces = self.out.with_name(f"{self.out.stem}-traces") if self.traces is None else self.traces
@@ -88,12 +120,27 @@ class Evaluate:
             budget_ms=self.budget_ms,
             traces=traces,
             has_video=self.video,
+            tries_all=self.outcomes,
+            noise_scale=self.noise_scale,
+            score_sigmas=self.score_sigmas,
+            score_noises=self.score_noises,
+            still_below=self.still_below,
         )
         with Bars(console) as bars:
             records = loop.run(list_episodes(tasks, seeds, wording), self.out, bars)
         console.print(success_table(summarize(records), f"{self.checkpoint}, {wording} instructions, seeds {seeds[0]} to {seeds[-1]}"))
+        if self.loss_split:
+            console.print(loss_table(split_loss(records)))
+        if self.outcomes or set(modes) & set(ORACLES):
+            console.print(agreement_table(agreements(traces, records)))
         bars.say(f"{len(records)} episodes in {self.out}, their decisions in {traces}")
         return 0
+
+    def _wanted_modes(self) -> tuple[str, ...]:
+        """Those asked for, and those that the split of the loss is made of."""
+        from tau0.evaluate.loss_split import NEEDED
+
+        return tuple(dict.fromkeys((*self.modes, *NEEDED))) if self.loss_split else self.modes
 
 
 def list_episodes(tasks: Sequence[str], seeds: Sequence[int], wording: str) -> list[Episode]:
@@ -109,7 +156,7 @@ def list_episodes(tasks: Sequence[str], seeds: Sequence[int], wording: str) -> l
 
 @dataclass(frozen=True, kw_only=True)
 class ClosedLoop:
-    """How episodes are run: the settings that `evaluate`, `train` and `reproduce` share."""
+    """How episodes are run: the settings that `evaluate`, `train` and `reproduce` share. Named as in `Evaluate`."""
 
     checkpoint: Path
     modes: tuple[str, ...]
@@ -120,6 +167,11 @@ class ClosedLoop:
     budget_ms: float | None = None
     traces: Path | None = None
     has_video: bool = False
+    tries_all: bool = False
+    noise_scale: float = 1.0
+    score_sigmas: tuple[float, ...] = ()
+    score_noises: int | None = None
+    still_below: float = STILL_BELOW
 
     def run(self, episodes: Sequence[Episode], out: Path, bars: Bars, stage: str = "evaluate") -> list[EpisodeRecord]:
         """Runs what `out` lacks, under a bar. Returns old and new records.
@@ -131,21 +183,10 @@ class ClosedLoop:
         """
         from tau0.evaluate.runner import evaluate
         from tau0.evaluate.workers import Recording
-        from tau0.plan.spec import AgentSpec
         from tau0.worlds.metaworld import make_world
 
         self._check()
-        specs: list[Any] = [
-            AgentSpec(
-                checkpoint=self.checkpoint,
-                mode=cast(Any, mode),
-                num_candidates=self.candidates,
-                record_frames=self.has_video,
-                gate_threshold=self.gate_threshold,
-                budget_ms=self.budget_ms,
-            )
-            for mode in self.modes
-        ]
+        specs: list[Any] = [self._spec(mode) for mode in self.modes]
         recording = None if self.traces is None else Recording(folder=self.traces, frame_every=FRAME_EVERY if self.has_video else 0)
         bars.start(stage, f"{len(episodes) * len(specs)} episodes, {self.workers} processes")
         solved = finished = 0
@@ -157,15 +198,38 @@ class ClosedLoop:
 
         return evaluate(episodes, specs, make_world, self.max_steps, out, self.workers, show, recording)
 
+    def _spec(self, mode: str) -> AgentSpec | RehearsalSpec:
+        """How a worker makes the agent of one mode."""
+        from tau0.evaluate.oracle import RehearsalSpec, oracle_spec
+        from tau0.plan.agent import Search
+        from tau0.plan.spec import AgentSpec
+
+        spec = AgentSpec(
+            checkpoint=self.checkpoint,
+            mode=cast(Any, "single" if mode in ORACLES else mode),
+            num_candidates=self.candidates,
+            record_frames=self.has_video,
+            gate_threshold=self.gate_threshold,
+            budget_ms=self.budget_ms,
+            search=Search(
+                noise_scale=self.noise_scale,
+                score_sigmas=self.score_sigmas or None,
+                score_noises=self.score_noises,
+                still_below=self.still_below,
+            ),
+        )
+        if mode in ORACLES:
+            return oracle_spec(mode, spec)
+        return RehearsalSpec(agent=spec, mode=mode) if self.tries_all else spec
+
     def _check(self) -> None:
         """Meets every error here that all workers would otherwise meet."""
         from tau0.checkpoint import load
-        from tau0.plan.agent import PlanningAgent
         from tau0.worlds.metaworld import EMBODIMENT
         from tau0.worlds.rendering import choose_backend
 
         checkpoint = load(self.checkpoint)
         checkpoint.config.embodiment.check(EMBODIMENT)
         for mode in self.modes:
-            PlanningAgent(checkpoint, cast(Any, mode), self.candidates, gate_threshold=self.gate_threshold)
+            self._spec(mode).check(checkpoint)
         choose_backend()

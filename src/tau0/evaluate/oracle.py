@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tau0.checkpoint import Checkpoint
 from tau0.collect.episode import steps_to_solve
 from tau0.contract import ActionChunk, Candidates, Decision, Float, Observation
 from tau0.evaluate.episodes import Agent
@@ -129,6 +130,10 @@ class RehearsalSpec:
     def scored_by(self) -> str:
         """See `AgentSpec.scored_by`."""
         return self.agent.scored_by
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """See `AgentSpec.check`."""
+        self.agent.check(checkpoint)
 
     def build(self) -> Rehearsal:
         """A ready agent. Raises `CheckpointError` when the folder is not a whole checkpoint for this mode."""

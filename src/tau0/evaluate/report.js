@@ -190,7 +190,9 @@ function comparison(one) {
   return html("div", { class: "block" }, html("h4", null, title), html("p", { class: "note" }, note), html("div", { class: "compare" }, cameras));
 }
 
-const colourOf = (one, round) => (round ? "revised" : one.rounds[0].candidates[0].progress ? "simulated" : one.kind);
+/** The first candidate of a round that was imagined, if any: for lack of time not all may be. */
+const imagined = (round) => round.candidates.find((candidate) => candidate.progress);
+const colourOf = (one, round) => (round ? "revised" : imagined(one.rounds[0]) ? "simulated" : one.kind);
 
 function roundBlock(one, round, index) {
   const everyAction = one.rounds.flatMap((each) => each.candidates.flatMap((candidate) => candidate.actions.flat()));
@@ -201,7 +203,7 @@ function roundBlock(one, round, index) {
   const title = index ? `The revision: ${count} new candidates` : count === 1 ? "The one candidate" : `The ${count} candidates`;
   const kept = one.chosen.round === 1 ? "One of them promised more than the best of the first round, so it replaced it." : "None promised more than the best of the first round, so they were put aside.";
   const note = index ? `The policy was shown the most promising future while that was still half formed, and planned again towards it. ${kept}`
-    : round.candidates[0].progress ? `Choose one to compare its imagined future above. All curves of progress run from ${number(limits.progress[0], null, 2)} to ${number(limits.progress[1], null, 2)} over ${round.candidates[0].progress.length} steps; the dot marks the peak.`
+    : imagined(round) ? `Choose one to compare its imagined future above. All curves of progress run from ${number(limits.progress[0], null, 2)} to ${number(limits.progress[1], null, 2)} over ${imagined(round).progress.length} steps; the dot marks the peak.`
       : "Every drawing has the same axes.";
   const names = episode().actionNames;
   return html("div", { class: "block" }, html("h4", null, title), html("p", { class: "note" }, note),

@@ -143,7 +143,9 @@ def _round_figure(candidates: Candidates, sprite: _Sprite, shown: list[int]) -> 
 
 
 def _candidate_figure(candidates: Candidates, i: int, sprite: _Sprite, shown: list[int]) -> dict[str, Any]:
-    progress, frames = candidates.progress, candidates.frames
+    is_imagined = candidates.progress is not None and bool(np.isfinite(candidates.progress[i]).all())
+    progress = candidates.progress if is_imagined else None
+    frames = candidates.frames if is_imagined or candidates.progress is None else None
     return {
         "score": None if candidates.scores is None else _rounded(float(candidates.scores[i])),
         "progress": None if progress is None else [_rounded(float(value)) for value in progress[i]],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
+
 from tau0.contract import Candidates, Decision
 
 Kind = Literal["direct", "gate", "simulated", "revised"]
@@ -33,11 +35,11 @@ def explain(decision: Decision, executed: int | None = None) -> str:
 def best_progress(candidates: Candidates) -> tuple[int, float] | None:
     """The candidate that promises most and how much that is; None where nothing was simulated.
 
-    Of those that promise the same it is the most consistent, as for the planner.
+    Of those that promise the same it is the most consistent, as for the planner. Candidates that were not imagined promise nothing.
     """
     if candidates.progress is None:
         return None
-    highest = candidates.progress.max(axis=1).tolist()
+    highest = np.nan_to_num(candidates.progress.max(axis=1), nan=-math.inf).tolist()
     scores = [0.0] * len(highest) if candidates.scores is None else candidates.scores.tolist()
     best = max(range(len(highest)), key=lambda i: (highest[i], scores[i]))
     return best, highest[best]

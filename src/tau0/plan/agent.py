@@ -96,7 +96,7 @@ class PlanningAgent:
         self._checkpoint = checkpoint
         self._mode: Mode = mode
         self._record_frames = record_frames
-        self._gate = _gate(checkpoint, mode, gate_threshold, search)
+        self._gate = gate_of(checkpoint, mode, gate_threshold, search)
         self._encoder = ObservationEncoder(checkpoint)
         self.execute_steps = min(config.sampling.execute_steps, config.embodiment.action_horizon)
         planner_config = PlannerConfig(
@@ -185,8 +185,12 @@ def _of_all(considered: Round, values: NDArray[Any], absent: float) -> NDArray[A
     return rows
 
 
-def _gate(checkpoint: Checkpoint, mode: Mode, threshold: float | None, search: Search) -> GateConfig:
-    """The checkpoint's gate, with another threshold or other scores where they are given. Not every mode reads the threshold."""
+def gate_of(checkpoint: Checkpoint, mode: Mode, threshold: float | None, search: Search) -> GateConfig:
+    """The checkpoint's gate, with another threshold or other scores where they are given. Not every mode reads the threshold.
+
+    Raises:
+        CheckpointError: See `PlanningAgent`.
+    """
     config, simulates = checkpoint.config, SELECTORS[mode].simulates
     simulator = config.model if config.simulator is None else config.simulator
     if simulates != "never" and (simulator.conditioning is None or simulator.progress is None):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pydantic
 
 from tau0 import checkpoint as checkpoints
-from tau0.checkpoint import CONFIG_NAME, CheckpointConfig, GateConfig, config_from_json, fingerprint
-from tau0.plan.agent import AS_CALIBRATED, NUM_CANDIDATES, PlanningAgent, Search
+from tau0.checkpoint import CONFIG_NAME, Checkpoint, CheckpointConfig, GateConfig, config_from_json, fingerprint
+from tau0.plan.agent import AS_CALIBRATED, NUM_CANDIDATES, PlanningAgent, Search, gate_of
 from tau0.plan.selectors import SELECTORS, Mode
 
 _CONFIG = pydantic.TypeAdapter(CheckpointConfig)
@@ -71,6 +71,10 @@ class AgentSpec:
             budget_ms=self.budget_ms,
             search=self.search,
         )
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raises `CheckpointError` when the checkpoint, loaded already, cannot be used in this way."""
+        gate_of(checkpoint, self.mode, self.gate_threshold, self.search)
 
 
 def scored_by(folder: Path, num_candidates: int, search: Search = AS_CALIBRATED) -> str:

@@ -1,0 +1,283 @@
+"""The gate's threshold from rollouts: what share of decisions it simulates, and what it risks by not simulating the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tau0.checkpoint import GateConfig
+from tau0.contract import Decision
+from tau0.evaluate.statistics import auroc
+from tau0.evaluate.trace import EpisodeTrace
+from tau0.plan.gate import choose_gate
+
+MODE = "rcs"
+"""Only here is every decision executed by its score alone, so that what follows is what passing the gate would have led to."""
+
+NUM_CURVE_POINTS = 50
+"""Thresholds of a curve, and steps of the search for one: evenly spaced by how many decisions reach them."""
+
+Label = Literal["wasted chunk", "failed episode"]
+
+
+class CalibrationError(ValueError):
+    """No gate can be chosen from these rollouts. The message says what is missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredDecisions:
+    """The decisions of an evaluation in mode `MODE`.
+
+    Attributes:
+        scores: Of the chosen candidate, shape (d,).
+        is_bad: Which should not have been executed as they were, shape (d,).
+        episodes: Which episode each belongs to, shape (d,).
+        num_candidates: Chunks at each decision.
+        label: What bad means. "wasted chunk": every candidate was tried in the world, and after the chosen one the world's expert needs as
+            many steps as before it, or cannot succeed any more. "failed episode": nothing was tried, so a decision is as bad as
+            the episode that it belongs to.
+    """
+
+    scores: NDArray[np.float64]
+    is_bad: NDArray[np.bool_]
+    episodes: NDArray[np.intp]
+    num_candidates: int
+    label: Label
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How much each decision counts, shape (d,). Where the label is the episode's, every episode counts the same: a failure lasts
+        until time is up, and has many more decisions than a success."""
+        if self.label == "wasted chunk":
+            return np.ones(len(self.scores))
+        _, where, counts = np.unique(self.episodes, return_inverse=True, return_counts=True)
+        return 1.0 / counts[where]
+
+    @property
+    def num_episodes(self) -> int:
+        """How many episodes the decisions are of."""
+        return len(np.unique(self.episodes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A gate, and what it would do on the decisions at hand.
+
+    Attributes:
+        threshold: Decisions below it are simulated.
+        simulated: Share of decisions.
+        precision: Of the simulated decisions, the share that was bad; NaN where none is simulated.
+        recall: Of the bad decisions, the share that is simulated.
+        risk: Of the decisions that pass, the share that was bad.
+        risk_bound: Its upper confidence bound.
+    """
+
+    threshold: float
+    simulated: float
+    precision: float
+    recall: float
+    risk: float
+    risk_bound: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a gate shall do: one of a share of decisions to simulate, or a risk of the others.
+
+    Attributes:
+        simulate_share: In [0, 1); None where a risk is given.
+        risk: In (0, 1): of the decisions that pass, the share that may be bad, with `confidence`.
+        confidence: In (0, 1), of the risk's bound.
+    """
+
+    simulate_share: float | None = None
+    risk: float | None = None
+    confidence: float = 0.95
+
+
+def scored_decisions(traces: Sequence[EpisodeTrace], scored_by: Callable[[int], str]) -> ScoredDecisions:
+    """What the traces say about scores, from those of mode `MODE`.
+
+    Where all candidates were tried, decisions from which not even the expert succeeds in time are left out: no chunk is better there.
+
+    Args:
+        traces: Of `tau0 evaluate`; other modes are passed over.
+        scored_by: Number of candidates to what the checkpoint's traces say of themselves (see `tau0.plan.spec`): the traces must be of
+            the same weights and way of scoring.
+
+    Raises:
+        CalibrationError: There is no such trace, one is of another checkpoint, or they do not have one number of candidates.
+    """
+    usable = [trace for trace in traces if trace.mode == MODE]
+    if not usable:
+        modes = ", ".join(sorted({trace.mode for trace in traces})) or "none"
+        raise CalibrationError(f"there is no trace of mode {MODE!r} (modes: {modes}): record some with `tau0 evaluate --modes {MODE}`")
+    found = [(i, decision) for i, trace in enumerate(usable) for decision in trace.decisions if decision.proposals.scores is not None]
+    counts = sorted({len(decision.proposals.actions) for _, decision in found})
+    if len(counts) != 1:
+        raise CalibrationError(f"decisions must be scored and have one number of candidates, got {counts or 'no scored decision'}")
+    _check_origin(usable, scored_by(counts[0]))
+    tried = all(decision.proposals.outcomes is not None and decision.expert_steps is not None for _, decision in found)
+    kept = [(i, d) for i, d in found if not tried or (d.expert_steps is not None and math.isfinite(d.expert_steps))]
+    scores = np.array([0.0 if d.proposals.scores is None else d.proposals.scores[d.chosen] for _, d in kept], np.float64)
+    if not len(scores) or not np.isfinite(scores).all():
+        unusable = int((~np.isfinite(scores)).sum())
+        raise CalibrationError(f"one finite score or more is needed, got {len(scores)}, of which {unusable} are not finite")
+    return ScoredDecisions(
+        scores=scores,
+        is_bad=np.array([_is_wasted(d) if tried else not usable[i].success for i, d in kept], np.bool_),
+        episodes=np.array([i for i, _ in kept], np.intp),
+        num_candidates=counts[0],
+        label="wasted chunk" if tried else "failed episode",
+    )
+
+
+def _check_origin(traces: Sequence[EpisodeTrace], expected: str) -> None:
+    for trace in traces:
+        if trace.scored_by != expected:
+            raise CalibrationError(
+                f"the trace of {trace.task}, seed {trace.seed}, is of another checkpoint, or of scores taken in another way: "
+                f"it says {trace.scored_by or 'nothing'}, expected {expected}"
+            )
+
+
+def _is_wasted(decision: Decision) -> bool:
+    """Whether the expert needs as many steps after the executed chunk as before it, or cannot succeed any more."""
+    assert decision.proposals.outcomes is not None
+    assert decision.expert_steps is not None
+    return float(decision.proposals.outcomes[decision.chosen]) - len(decision.chunk) >= decision.expert_steps
+
+
+def curve(decisions: ScoredDecisions, confidence: float) -> list[CurvePoint]:
+    """Thresholds from the highest, which fewest decisions reach, to the lowest, which all reach."""
+    ordered = np.unique(decisions.scores)[::-1]
+    picked = np.unique(np.linspace(0, len(ordered) - 1, min(NUM_CURVE_POINTS, len(ordered))).round().astype(int))
+    return [point_at(decisions, float(ordered[i]), confidence) for i in picked]
+
+
+def point_at(decisions: ScoredDecisions, threshold: float, confidence: float) -> CurvePoint:
+    """What one gate does.
+
+    The bound is Wilson's, one-sided, for as many trials as there are episodes among the passing decisions: those of one episode are
+    alike, and count as one trial, whatever their number. At no bad decision it is still above 0, where a bootstrap would say 0.
+    """
+    weights, bad, passes = decisions.weights, decisions.is_bad, decisions.scores >= threshold
+    passing, stopped = float(weights[passes].sum()), float(weights[~passes].sum())
+    passing_bad, stopped_bad = float(weights[passes & bad].sum()), float(weights[~passes & bad].sum())
+    all_bad = passing_bad + stopped_bad
+    risk = passing_bad / passing if passing else 0.0
+    return CurvePoint(
+        threshold=threshold,
+        simulated=float((~passes).mean()),
+        precision=stopped_bad / stopped if stopped else math.nan,
+        recall=stopped_bad / all_bad if all_bad else math.nan,
+        risk=risk,
+        risk_bound=upper_bound(risk, len(np.unique(decisions.episodes[passes])), confidence),
+    )
+
+
+def upper_bound(rate: float, trials: int, confidence: float) -> float:
+    """Wilson's one-sided upper bound of a rate seen in `trials` independent trials; 1 without any."""
+    if trials == 0:
+        return 1.0
+    z = NormalDist().inv_cdf(confidence)
+    half = z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
+    return min(1.0, (rate + z**2 / (2 * trials) + half) / (1 + z**2 / trials))
+
+
+def threshold_for_risk(decisions: ScoredDecisions, risk: float, confidence: float) -> CurvePoint:
+    """The lowest threshold whose risk is at most `risk`, with the given confidence.
+
+    Thresholds are tested from the highest down, and the first one whose bound exceeds the risk ends the search: a fixed sequence of tests
+    holds its level without a correction (Angelopoulos and others 2021, "Learn then Test"). It begins where enough episodes pass that
+    half the risk would be recognised as less than the risk, or where as many pass as ever do: that depends on scores alone.
+
+    Args:
+        decisions: At least one bad and one good.
+        risk: In (0, 1): of the decisions that pass, the share that may be bad.
+        confidence: In (0, 1).
+
+    Raises:
+        CalibrationError: There are too few episodes, one class only, or no threshold meets the risk.
+    """
+    if not 0 < risk < 1 or not 0 < confidence < 1:
+        raise CalibrationError(f"risk and confidence must lie between 0 and 1, got {risk:g} and {confidence:g}")
+    bad = int(decisions.is_bad.sum())
+    if bad in (0, len(decisions.is_bad)):
+        what = "none is" if bad == 0 else "all are"
+        all_of = len(decisions.is_bad)
+        raise CalibrationError(
+            f"of {all_of} decisions {what} bad ({decisions.label}): a risk needs both kinds, so record other tasks or more"
+        )
+    needed = _episodes_needed(risk, confidence)
+    if decisions.num_episodes < needed:
+        raise CalibrationError(
+            f"a risk of at most {risk:g} at {confidence:.0%} confidence needs {needed} episodes even if nothing goes wrong, "
+            f"got {decisions.num_episodes}"
+        )
+    points = curve(decisions, confidence)
+    tested = points[_first_test(decisions, points, risk, confidence) :]
+    if tested[0].risk_bound > risk:
+        best = tested[0]
+        raise CalibrationError(
+            f"no threshold meets a risk of {risk:g}: of the {1 - best.simulated:.0%} of decisions with the highest scores "
+            f"{best.risk:.0%} were bad ({decisions.label}), at most {best.risk_bound:.0%} with {confidence:.0%} confidence; "
+            "allow more, or record more episodes"
+        )
+    ends = next((i for i, point in enumerate(tested) if point.risk_bound > risk), len(tested))
+    return tested[ends - 1]
+
+
+def chosen_gate(decisions: ScoredDecisions, old: GateConfig, goal: Goal) -> tuple[GateConfig, CurvePoint]:
+    """The old gate with a new threshold and its curve, and what it does on the decisions at hand.
+
+    Args:
+        decisions: Of rollouts.
+        old: Whose margin and way of scoring are kept; the scores of the decisions were taken in this way.
+        goal: A share or a risk.
+
+    Raises:
+        CalibrationError: See `threshold_for_risk`; or the share is outside [0, 1).
+    """
+    if goal.risk is not None:
+        point = threshold_for_risk(decisions, goal.risk, goal.confidence)
+        wanted = f"risk of at most {goal.risk:g} at {goal.confidence:.0%} confidence"
+    else:
+        if goal.simulate_share is None or not 0 <= goal.simulate_share < 1:
+            raise CalibrationError(f"the share of simulated decisions must be at least 0 and below 1, got {goal.simulate_share}")
+        threshold = choose_gate(decisions.scores.tolist(), 1 - goal.simulate_share).threshold
+        point = point_at(decisions, threshold, goal.confidence)
+        wanted = f"simulated share {goal.simulate_share:g}"
+    words = (
+        f"{wanted}; on {len(decisions.scores)} decisions of {decisions.num_episodes} rollouts with {decisions.num_candidates} candidates "
+        f"it simulates {point.simulated:.1%}, and of those that pass {point.risk:.1%} (at most {point.risk_bound:.1%}) were bad: "
+        f"{decisions.label}"
+    )
+    known = [one for one in curve(decisions, goal.confidence) if math.isfinite(one.precision) and math.isfinite(one.recall)]
+    points = tuple((one.threshold, one.precision, one.recall) for one in known)
+    return replace(old, threshold=point.threshold, chosen_by=words, curve=points), point
+
+
+def ranking_quality(decisions: ScoredDecisions) -> float | None:
+    """AUROC of low scores for bad decisions, one half for chance; None where there is one class only."""
+    if decisions.is_bad.all() or not decisions.is_bad.any():
+        return None
+    return auroc(-decisions.scores, decisions.is_bad)
+
+
+def _first_test(decisions: ScoredDecisions, points: Sequence[CurvePoint], risk: float, confidence: float) -> int:
+    """The index of the first threshold to test: see `threshold_for_risk`."""
+    passing = [len(np.unique(decisions.episodes[decisions.scores >= point.threshold])) for point in points]
+    recognised = [i for i, trials in enumerate(passing) if upper_bound(risk / 2, trials, confidence) <= risk]
+    return recognised[0] if recognised else passing.index(max(passing))
+
+
+def _episodes_needed(risk: float, confidence: float) -> int:
+    """The fewest trials whose flawless record bounds the rate by `risk`: `z^2 / (n + z^2) <= risk`."""
+    return math.ceil(NormalDist().inv_cdf(confidence) ** 2 * (1 - risk) / risk - 1e-9)
