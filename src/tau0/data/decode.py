@@ -37,12 +37,12 @@ def decode_frames(path: Path, times_s: NDArray[np.float64], fps: float) -> Pixel
     if not len(times_s):
         raise ValueError(f"no times were given for {path}")
     tolerance_s, found = 0.5 / fps, []
-    # One converter for all frames: a fresh one for each costs more than decoding a small picture.
+    # One converter of one thread for all frames: a fresh one for each, or threads, cost more than decoding a small picture.
     converter = VideoReformatter()
     try:
         for time_s, frame in frames_from(path, float(times_s[0]) - tolerance_s):
             while len(found) < len(times_s) and abs(time_s - times_s[len(found)]) < tolerance_s:
-                found.append(converter.reformat(frame, format="rgb24").to_ndarray())
+                found.append(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
             if len(found) == len(times_s):
                 return np.stack(found)
             if time_s > times_s[len(found)] + tolerance_s:

@@ -143,7 +143,7 @@ class _OpenVideo:
             frame = self._frame(time_s / self._tick_s, tolerance_s / self._tick_s)
             if frame is None:
                 return
-            yield np.asarray(self._converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
+            yield np.asarray(self._converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), np.uint8)
 
     def close(self) -> None:
         """Closes the file."""
