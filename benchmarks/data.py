@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 from recordings import write_recording
-from recordings.reading import Decoder, Stream, TimedEncoder, What, cached
+from recordings.reading import Decoder, Stream, TimedEncoder, What, cached, chosen
 from rich.console import Console
 from rich.table import Table
 from timing import Spread, interleaved, machine, ratio, spread
@@ -48,20 +48,22 @@ def throughput(what: What, *, batch: int, rounds: int, clock: Clock = time.perf_
     """Times a step of each way of reading in turn, another step every round."""
     stream, autoencoder = Stream(what, batch), what.autoencoder()
     encoder = TimedEncoder(autoencoder, clock)
-    video, ready, decoder = LatentsFromVideo(stream.source, stream.pictures, encoder), cached(stream, autoencoder), Decoder(stream)
+    video = stream.read_by(LatentsFromVideo(stream.aligned, stream.pictures, encoder))
+    ready = stream.read_by(cached(stream, autoencoder))
+    decoder = Decoder(stream, ready)
     wanted, busy = iter([decoder.wanted(step) for step in range(rounds + 1)]), []
     video_steps, cached_steps, chosen_steps = count(), count(), count()
 
     def from_video() -> None:
         before = encoder.seconds
-        stream.take(video, next(video_steps))
+        video.batch("simulator", next(video_steps))
         busy.append(encoder.seconds - before)
 
     works: dict[str, Callable[[], object]] = {
         "decoding alone": lambda: decoder.decode(next(wanted)),
         "from video": from_video,
-        "from cached latents": lambda: stream.take(ready, next(cached_steps)),
-        "choosing samples alone": lambda: stream.samples(next(chosen_steps)),
+        "from cached latents": lambda: ready.batch("simulator", next(cached_steps)),
+        "choosing samples alone": lambda: chosen(ready, next(chosen_steps)),
     }
     seconds = interleaved(works, rounds, clock=clock)
     decoder.close()
@@ -98,16 +100,16 @@ class Memory:
 def memory(what: What, *, batch: int, samples: int, points: int = 10) -> Memory:
     """Reads samples from video, one step after another, and looks at this process now and then."""
     stream = Stream(what, batch)
-    video = LatentsFromVideo(stream.source, stream.pictures, PictureEncoder(what.autoencoder()))
+    video = stream.read_by(LatentsFromVideo(stream.aligned, stream.pictures, PictureEncoder(what.autoencoder())))
     taken, own, resident = [], [], []
     every = max(1, samples // batch // points)
     for step in range(samples // batch):
-        stream.take(video, step)
+        video.batch("simulator", step)
         if (step + 1) % every == 0:
             taken.append((step + 1) * batch)
             own.append(_kilobytes("RssAnon") * 1024)
             resident.append(_kilobytes("VmRSS") * 1024)
-    return Memory(rows=stream.source.num_rows, samples=taken, own=own, resident=resident)
+    return Memory(rows=stream.aligned.num_rows, samples=taken, own=own, resident=resident)
 
 
 def memory_elsewhere(root: Path, *, batch: int, samples: int, pixels: int) -> Memory:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import torch
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -17,19 +16,22 @@ from tau0.contract import Camera, Pixels
 from tau0.data.aligned import AlignedSource
 from tau0.data.descriptions import find_description
 from tau0.data.episodes import Dataset
-from tau0.data.index import SampledSource, SampleIndex, SamplingSpec
+from tau0.data.index import SamplingSpec
 from tau0.data.layout import LAYOUTS
 from tau0.data.schema import TIMESTAMP, image_key
-from tau0.data.windows import WindowRows, Windows, WindowSpec
+from tau0.data.windows import WindowRows, WindowSpec
 from tau0.model.autoencoder import Autoencoder
-from tau0.presets import preset
+from tau0.model.text import CachedText, SentenceEncoder
+from tau0.presets import TEXT_LENGTH, preset
 from tau0.train.augmentation import Draw
 from tau0.train.clips import PictureSpec, present_cameras
 from tau0.train.encode_worker import EncodeJob, OwnAutoencoder, ShardWorker
+from tau0.train.ingredients import robot_codecs
 from tau0.train.latent_store import LatentStore
 from tau0.train.picture_encoder import EncoderFacts, PictureEncoder
-from tau0.train.pictures import PictureSource, WindowLatents, window_latents
+from tau0.train.pictures import PictureSource
 from tau0.train.pictures_cached import CachedLatents
+from tau0.train.source import Ingredient, TrainingSource
 
 WINDOW = WindowSpec(frame_stride=8, num_future=2, num_memory=3)
 
@@ -72,46 +74,50 @@ class TimedEncoder(PictureEncoder):
 
 
 class Stream:
-    """The samples of one source, step by step, as training sees them: numbers and latents."""
+    """The samples of one source, step by step, as training sees them.
+
+    Attributes:
+        aligned: The source.
+        pictures: Which pictures of it.
+    """
 
     def __init__(self, what: What, batch: int) -> None:
-        self.source = what.aligned()
-        self.windows = Windows(self.source.episodes, WINDOW)
-        own = SampledSource(name="measured", episodes=self.source.episodes, num_rows=self.source.num_rows, hours=self.source.hours)
-        self.index = SampleIndex([own], WINDOW, SamplingSpec(policy_batch=batch, simulator_batch=batch))
+        self.aligned = what.aligned()
         self.pictures = PictureSpec(cameras=what.cameras, frame_stride=WINDOW.frame_stride, num_future=WINDOW.num_future)
+        self._codec = robot_codecs([self.aligned])[self.aligned.description.embodiment]
+        self._text = CachedText(SentenceEncoder(TEXT_LENGTH))
+        self._sampling = SamplingSpec(policy_batch=batch, simulator_batch=batch)
 
-    def samples(self, step: int) -> WindowRows:
-        """Which rows a step sees: simulator samples, all of whose frames exist."""
-        return self.windows.resolve(self.index.rows("simulator", step))
+    def read_by(self, pictures: PictureSource) -> TrainingSource:
+        """What training asks for batches."""
+        ingredient = Ingredient(name="measured", aligned=self.aligned, pictures=pictures, codec=self._codec)
+        return TrainingSource([ingredient], self._text, WINDOW, self._sampling, split="all")
 
-    def take(self, pictures: PictureSource, step: int) -> tuple[WindowLatents, list[torch.Tensor]]:
-        """Pictures, state, actions and progress of a step's samples."""
-        at, source = self.samples(step), self.source
-        columns = (source.state[at.current], source.action[at.actions], source.advice[at.actions], source.progress[at.actions])
-        return window_latents(pictures, at), [torch.from_numpy(column) for column in columns]
+
+def chosen(source: TrainingSource, step: int) -> WindowRows:
+    """Which rows a step sees: simulator samples, all of whose frames exist."""
+    return source.sources[0].windows.resolve(source.rows("simulator", step))
 
 
 class Decoder:
     """PyAV decoding the frames that a stream's samples need, each once, and nothing else."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._cameras = [image_key(name) for name in present_cameras(stream.source, stream.pictures).values()]
-        self._place = {episode.index: episode for episode in stream.source.dataset.episodes}
+    def __init__(self, stream: Stream, source: TrainingSource) -> None:
+        self._aligned, self._source = stream.aligned, source
+        self._cameras = [image_key(name) for name in present_cameras(stream.aligned, stream.pictures).values()]
+        self._place = {episode.index: episode for episode in stream.aligned.dataset.episodes}
         self._open: dict[Path, tuple[InputContainer, NDArray[np.int64]]] = {}
         self._converter = VideoReformatter()
 
     def wanted(self, step: int) -> list[tuple[Path, NDArray[np.float64]]]:
         """Files, and increasing times in seconds of each, of a step's samples."""
-        stream, found = self._stream, []
-        at = stream.samples(step)
+        at, found = chosen(self._source, step), []
         rows = np.unique(np.concatenate([at.memory, at.current[:, None], at.future], axis=1))
-        episode = stream.windows.episode_of(rows)
+        episode = self._source.sources[0].windows.episode_of(rows)
         for place in np.unique(episode):
-            info = self._place[stream.source.episodes[place].index]
-            times_s = stream.source.dataset.table(info)[TIMESTAMP].astype(np.float64)
-            frames = np.unique(stream.source.frames[rows[episode == place]])
+            info = self._place[self._aligned.episodes[place].index]
+            times_s = self._aligned.dataset.table(info)[TIMESTAMP].astype(np.float64)
+            frames = np.unique(self._aligned.frames[rows[episode == place]])
             spans = [info.videos[camera] for camera in self._cameras]
             found += [(span.path, span.from_s + times_s[frames] - times_s[0]) for span in spans]
         return found
@@ -140,7 +146,7 @@ class Decoder:
             for frame in frames:
                 at = frame.pts or 0
                 if at >= tick:
-                    self._converter.reformat(frame, format="rgb24").to_ndarray()
+                    self._converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
                     count += 1
                     break
         return count
@@ -154,10 +160,10 @@ class Decoder:
 def cached(stream: Stream, autoencoder: Autoencoder) -> CachedLatents:
     """The latents of the whole source, encoded ahead of time unless they are there."""
     facts = EncoderFacts.of(autoencoder)
-    store = LatentStore(stream.source, stream.pictures, facts)
+    store = LatentStore(stream.aligned, stream.pictures, facts)
     if tasks := list(store.missing()):
         store.create()
         worker = ShardWorker(EncodeJob.of(store, OwnAutoencoder.of(autoencoder), None, "cpu"))
         for task in tasks:
             worker.encode(task)
-    return CachedLatents(stream.source, stream.pictures, facts)
+    return CachedLatents(stream.aligned, stream.pictures, facts)

@@ -42,8 +42,9 @@ def test_one_call_measures_everything(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_decoding_alone_decodes_every_frame_that_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     script = runpy.run_path(str(FOLDER / "data.py"))
-    stream = script["Stream"](script["made_up"](tmp_path / "made", size="tiny", pixels=32, episodes=2, length=60), 6)
-    decoder = script["Decoder"](stream)
+    what = script["made_up"](tmp_path / "made", size="tiny", pixels=32, episodes=2, length=60)
+    stream = script["Stream"](what, 6)
+    decoder = script["Decoder"](stream, stream.read_by(script["cached"](stream, what.autoencoder())))
     wanted = decoder.wanted(0)
     assert decoder.decode(wanted) == sum(len(times) for _, times in wanted) > 6
     decoder.close()

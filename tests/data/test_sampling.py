@@ -14,11 +14,16 @@ from hypothesis import strategies as st
 
 from tau0.data.catalogue import EpisodeInfo
 from tau0.data.description import Numbers, Signal, SourceDescription, SourceKind
-from tau0.data.index import STREAMS, SampledSource, SampleIndex, SamplingSpec, Shares, Stream, Weighing, WindowIndex, streams_of
+from tau0.data.index import STREAMS, SampledSource, SampleIndex, SamplingSpec, Shares, Stream, Weighing, streams_of
 from tau0.data.split import split_episodes
 from tau0.data.windows import Windows, WindowSpec
 
 SPEC = WindowSpec()
+
+
+def of_one(episodes: Sequence[EpisodeInfo], window: WindowSpec, spec: SamplingSpec) -> SampleIndex:
+    """The samples of one source that supervises everything."""
+    return SampleIndex([sampled(episodes)], window, spec)
 
 
 def kinds_of(episodes: tuple[EpisodeInfo, ...], rows: np.ndarray) -> Counter[str]:
@@ -28,18 +33,18 @@ def kinds_of(episodes: tuple[EpisodeInfo, ...], rows: np.ndarray) -> Counter[str
 
 def test_a_step_depends_on_nothing_but_seed_and_step() -> None:
     episodes = collected()
-    walked, resumed = (WindowIndex(episodes, SPEC, SamplingSpec(seed=3)) for _ in range(2))
+    walked, resumed = (of_one(episodes, SPEC, SamplingSpec(seed=3)) for _ in range(2))
     history = [walked.rows("simulator", step) for step in range(60)]
     assert (resumed.rows("simulator", 59) == history[59]).all()
     assert (resumed.rows("simulator", 7) == history[7]).all()
-    other = WindowIndex(episodes, SPEC, SamplingSpec(seed=4))
+    other = of_one(episodes, SPEC, SamplingSpec(seed=4))
     assert (other.rows("simulator", 7) != history[7]).any()
 
 
 def test_the_policy_sees_every_frame_of_its_episodes_once_an_epoch() -> None:
     episodes = collected(num_tasks=1)
     everything = Shares(demonstration=1, failure=0, branch=0)
-    index = WindowIndex(episodes, SPEC, SamplingSpec(policy_batch=16, policy=everything))
+    index = of_one(episodes, SPEC, SamplingSpec(policy_batch=16, policy=everything))
     rows = np.concatenate([index.rows("policy", step) for step in range(20 * 40 // 16)])
     assert sorted(rows) == list(range(20 * 40))
     assert (rows != np.sort(rows)).any()
@@ -50,7 +55,7 @@ def test_the_policy_sees_every_frame_of_its_episodes_once_an_epoch() -> None:
 
 def test_the_policy_never_sees_failures_or_wrong_branches() -> None:
     episodes = collected()
-    index = WindowIndex(episodes, SPEC, SamplingSpec(policy=Shares(demonstration=1, failure=5, branch=1)))
+    index = of_one(episodes, SPEC, SamplingSpec(policy=Shares(demonstration=1, failure=5, branch=1)))
     rows = np.concatenate([index.rows("policy", step) for step in range(50)])
     assert Windows(episodes, SPEC).resolve(rows).action_mask[:, 0].all()
     assert set(kinds_of(episodes, rows)) == {"demonstration", "branch"}
@@ -58,7 +63,7 @@ def test_the_policy_never_sees_failures_or_wrong_branches() -> None:
 
 def test_shares_are_kept_in_every_batch() -> None:
     episodes = collected()
-    index = WindowIndex(episodes, SPEC, SamplingSpec(simulator_batch=50, simulator=Shares(demonstration=3, failure=2, branch=5)))
+    index = of_one(episodes, SPEC, SamplingSpec(simulator_batch=50, simulator=Shares(demonstration=3, failure=2, branch=5)))
     for step in range(30):
         assert kinds_of(episodes, index.rows("simulator", step)) == {"demonstration": 15, "failure": 10, "branch": 25}
 
@@ -66,19 +71,19 @@ def test_shares_are_kept_in_every_batch() -> None:
 def test_kinds_that_do_not_occur_leave_their_share_to_the_others() -> None:
     episodes = catalogue({"length": 40}, {"length": 40, "kind": "failure"})
     shares = Shares(demonstration=0.3, failure=0.2, branch=0.5)
-    index = WindowIndex(episodes, SPEC, SamplingSpec(simulator_batch=10, simulator=shares))
+    index = of_one(episodes, SPEC, SamplingSpec(simulator_batch=10, simulator=shares))
     assert kinds_of(episodes, index.rows("simulator", 0)) == {"demonstration": 6, "failure": 4}
 
 
 def test_every_simulator_sample_has_its_whole_future() -> None:
     episodes = collected()
-    index = WindowIndex(episodes, SPEC, SamplingSpec())
+    index = of_one(episodes, SPEC, SamplingSpec())
     assert Windows(episodes, SPEC).resolve(index.samples("simulator")).video_mask.all()
 
 
 def test_branches_of_one_state_meet_in_one_batch() -> None:
     episodes = collected()
-    index = WindowIndex(episodes, SPEC, SamplingSpec(simulator_batch=30, simulator=Shares(demonstration=0, failure=0, branch=1)))
+    index = of_one(episodes, SPEC, SamplingSpec(simulator_batch=30, simulator=Shares(demonstration=0, failure=0, branch=1)))
     where = Windows(episodes, SPEC).episode_of(index.rows("simulator", 5))
     seen = Counter((episodes[i].group, int(row) - episodes[i].start) for i, row in zip(where, index.rows("simulator", 5), strict=True))
     assert set(seen.values()) == {3}
@@ -86,10 +91,10 @@ def test_branches_of_one_state_meet_in_one_batch() -> None:
 
 def test_a_stream_without_samples_is_an_error() -> None:
     with pytest.raises(ValueError, match="none of the 1 episodes has a sample for the policy"):
-        WindowIndex(catalogue({"length": 40, "kind": "failure"}), SPEC, SamplingSpec())
+        of_one(catalogue({"length": 40, "kind": "failure"}), SPEC, SamplingSpec())
     with pytest.raises(ValueError, match="none of the 1 episodes has a sample for the simulator"):
-        WindowIndex(catalogue({"length": 5}), SPEC, SamplingSpec())
-    index = WindowIndex(catalogue({"length": 5}), SPEC, SamplingSpec(simulator_batch=0))
+        of_one(catalogue({"length": 5}), SPEC, SamplingSpec())
+    index = of_one(catalogue({"length": 5}), SPEC, SamplingSpec(simulator_batch=0))
     assert len(index.rows("simulator", 0)) == 0
     assert len(index.samples("simulator")) == 0
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tau0.data.apportion import Apportionment
 from tau0.data.catalogue import KINDS, EpisodeInfo
@@ -211,18 +210,6 @@ class SampleIndex:
             raise IndexError(f"global rows run from 0 to {self._num_rows - 1}, got {np.min(rows)} to {np.max(rows)}")
         source = np.searchsorted(self.offsets, rows, side="right") - 1
         return source, rows - self.offsets[source]
-
-
-class WindowIndex(SampleIndex):
-    """The samples of one dataset that supervises everything."""
-
-    def __init__(
-        self, episodes: Sequence[EpisodeInfo], window: WindowSpec, spec: SamplingSpec, keep: NDArray[np.bool_] | None = None
-    ) -> None:
-        """Indexes `episodes`, all of a dataset's or a split of them. `keep`: by global row, which samples may be used."""
-        rejected = np.zeros(0, np.int64) if keep is None else np.flatnonzero(~keep)
-        num_rows = max((episode.stop for episode in episodes), default=0) if keep is None else len(keep)
-        super().__init__([SampledSource(name="dataset", episodes=episodes, num_rows=num_rows, rejected=rejected)], window, spec)
 
 
 def _pools(sources: Sequence[SampledSource], window: WindowSpec, spec: SamplingSpec, stream: Stream) -> list[tuple[Pool, PoolShare]]:
