@@ -121,6 +121,7 @@ class CheckpointConfig:
         simulator_actions: What the simulator is told of the policy's chunks; None where that is the chunks as they are.
         autoencoder: Our own video autoencoder, whose weights are in the folder; or the identity of a published one, whose are not.
         text: Identity of the text encoder.
+        absent: Indices of actions and state that the robot does not have: 0 in normalised units, in training and ever after.
         sampling: Numbers of steps.
         gate: None until one was chosen.
         sources: What it was trained on, one by one; none where nobody wrote it down.
@@ -137,6 +138,7 @@ class CheckpointConfig:
     text: str
     simulator: WorldModelConfig | None = None
     simulator_actions: SimulatorActions | None = None
+    absent: tuple[int, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     gate: GateConfig | None = None
     sources: tuple[SourceFacts, ...] = ()
@@ -188,6 +190,8 @@ def check_dimensions(config: CheckpointConfig, source: str) -> None:
         pairs.append(("conditioning.action_dim", conditioning.action_dim, "actions and held numbers", told))
     if config.model.action is not None:
         pairs.append(("model.action.dim", config.model.action.dim, "embodiment.action.names", dim))
+    if beyond := [i for i in config.absent if not 0 <= i < dim]:
+        raise CheckpointError(f"{source}: absent lists {beyond}, the action has numbers 0 to {dim - 1}")
     for name, number, other, expected in pairs:
         if number != expected:
             raise CheckpointError(f"{source}: {name} is for {number}, {other} for {expected}; they must be equal")

@@ -86,3 +86,19 @@ def test_another_text_is_read_anew(checkpoint: Checkpoint) -> None:
     assert torch.equal(alternating[0], alternating[2])
     assert torch.equal(alternating[1], fresh)
     assert not torch.allclose(alternating[0], alternating[1], atol=1e-4)
+
+
+def test_what_a_robot_does_not_have_is_zero_and_changes_nothing(checkpoint: Checkpoint) -> None:
+    lacking = replace(checkpoint, config=replace(checkpoint.config, absent=(3,)))
+    conditioning = fake_conditioning()
+    conditioning = replace(conditioning, state=conditioning.state.index_fill(1, torch.tensor([3]), 0.0))
+    before = VideoActionPolicy(lacking).propose(conditioning, 2, seeded())
+    expert = checkpoint.model.action_expert
+    assert expert is not None
+    column = expert.proj_in.weight[:, 3].clone()
+    with torch.no_grad():
+        expert.proj_in.weight[:, 3] = 100.0
+        after = VideoActionPolicy(lacking).propose(conditioning, 2, seeded())
+        expert.proj_in.weight[:, 3] = column
+    assert (before.actions[..., 3] == 0).all()
+    assert torch.equal(before.actions, after.actions)

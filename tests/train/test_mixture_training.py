@@ -23,6 +23,7 @@ from tau0.data.windows import Rows
 from tau0.presets import tiny
 from tau0.tensors import Batch
 from tau0.train.config import AutoencoderTraining, TrainConfig
+from tau0.train.ingredients import absent_numbers
 from tau0.train.job import Callbacks, Job, RunPlan, open_source
 from tau0.train.left_out import LeftOut
 from tau0.train.loop import Networks, Progress, train
@@ -151,6 +152,9 @@ def test_statistics_of_sources_and_robots_are_in_the_checkpoint(prepared: Prepar
     states = source.sources[FAILURES].ingredient.aligned.state
     np.testing.assert_allclose(config.codecs["one-arm"].state.mean[:3], states[:, :3].mean(axis=0), atol=1e-5)
     assert config.codecs["one-arm"].state.std[3] == 1.0
+    assert config.absent == ()
+    aligned = [samples.ingredient.aligned for samples in source.sources]
+    assert absent_numbers(aligned[FAILURES:], DIM) == (3,)
 
 
 def test_stopped_run_goes_on_and_ends_equal_bit_for_bit(prepared: Prepared, tmp_path: Path):

@@ -71,6 +71,7 @@ class VideoActionPolicy:
         self._levels: dict[float, Levels] = {}
         self._sampling = checkpoint.config.sampling
         self._chunk_shape = (embodiment.action_horizon, embodiment.action.dim)
+        self._absent = list(checkpoint.config.absent)
 
     @torch.inference_mode()
     def propose(
@@ -128,7 +129,8 @@ class VideoActionPolicy:
         """Of n chunks that share one context, one state and one level, of which a query visits few."""
         if timestep not in self._levels:
             self._levels[timestep] = self._model.action_levels(noisy.new_full((1,), timestep))
-        return self._model.denoise_actions(context, noisy, self._levels[timestep], state.expand(len(noisy), -1))
+        velocity = self._model.denoise_actions(context, self._blanked(noisy), self._levels[timestep], state.expand(len(noisy), -1))
+        return self._blanked(velocity)
 
     def _future_noise(self, conditioning: Conditioning, generator: torch.Generator) -> Float[Tensor, "1 z f h vw"]:
         b, z, _, h, w = conditioning.current.shape
@@ -137,7 +139,11 @@ class VideoActionPolicy:
     def _chunk_noise(self, conditioning: Conditioning, n: int, generator: torch.Generator) -> Float[Tensor, "n ha da"]:
         """Drawn chunk by chunk, so that the first ones do not depend on how many follow."""
         noise = torch.stack([torch.randn(self._chunk_shape, generator=generator) for _ in range(n)])
-        return torch.cat([noise[:1], self._noise_scale * noise[1:]]).to(conditioning.current)
+        return self._blanked(torch.cat([noise[:1], self._noise_scale * noise[1:]]).to(conditioning.current))
+
+    def _blanked(self, chunks: Float[Tensor, "n ha da"]) -> Float[Tensor, "n ha da"]:
+        """With zeros in the place of what the robot does not have, as in training."""
+        return chunks.index_fill(-1, torch.tensor(self._absent, device=chunks.device), 0.0) if self._absent else chunks
 
 
 class JointPolicy(VideoActionPolicy):

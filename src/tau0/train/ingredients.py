@@ -122,6 +122,13 @@ def own_robot(sources: Sequence[AlignedSource]) -> str:
     return (imitated or list(sources))[0].description.embodiment
 
 
+def absent_numbers(sources: Sequence[AlignedSource], policy_dim: int) -> tuple[int, ...]:
+    """Indices of the policy's numbers that the robot which the checkpoint acts for does not have."""
+    robot = own_robot(sources)
+    present = np.any([source.action_mask for source in sources if source.description.embodiment == robot], axis=0)
+    return tuple(np.flatnonzero(~present[:policy_dim]).tolist())
+
+
 def mixture_embodiment(mixture: MixtureSpec, sources: Sequence[AlignedSource], policy_dim: int | None = None) -> Embodiment:
     """The robot that the checkpoint acts for: cameras by role, the layout's names, limits from what was done.
 

@@ -16,6 +16,7 @@ from tau0.model.autoencoder import Autoencoder, AutoencoderConfig
 from tau0.model.text import SentenceEncoder
 from tau0.model.wan_vae import WanAutoencoderConfig
 from tau0.train.ingredients import (
+    absent_numbers,
     align_sources,
     geometry,
     open_ingredients,
@@ -134,6 +135,7 @@ def checkpoint_config(job: Job, sources: Sequence[AlignedSource]) -> CheckpointC
         simulator_actions=held,
         autoencoder=recipe.autoencoder,
         text=recipe.text or SentenceEncoder(recipe.model.trunk.text_length).identity,
+        absent=absent_numbers(sources, recipe.embodiment.action.dim),
         sampling=recipe.sampling,
         sources=source_facts(mixture, sources),
         codecs=codecs,
