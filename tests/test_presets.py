@@ -54,7 +54,7 @@ def test_wan5b_acts_with_20_numbers_and_imagines_26() -> None:
 
 
 def test_presets_say_which_are_trained_from_nothing() -> None:
-    assert {name for name in PRESETS if preset(name).train is not None} == {"tiny", "nano"}
+    assert {name for name in PRESETS if preset(name).autoencoder is not None} == {"tiny", "nano"}
     with pytest.raises(ValueError, match="did you mean 'wan5b'"):
         preset("wan-5b")
 

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tau0.model.autoencoder import AutoencoderConfig
 from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig, WorldModelConfig
-from tau0.train.config import AutoencoderTraining, TrainConfig
+from tau0.train.config import AutoencoderTraining, LossWeights, TrainConfig
 
 TEXT_WIDTH, TEXT_LENGTH = 384, 24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A size of model, and how to train it on one machine from nothing.
+    """A size of model, and how to train it.
 
     Attributes:
         model: Policy and simulator on one trunk; `model.policy` and `model.simulator` are the published two.
         autoencoder: Of our own, trained before the model; None where the published encoders are used.
-        train: None where one machine and no pretrained weights would not do.
+        train: How; without an autoencoder of its own from a checkpoint on many processes alone.
     """
 
     model: WorldModelConfig
     autoencoder: AutoencoderConfig | None = None
-    train: TrainConfig | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 def _model(*, width: int, layers: int, heads: int, expert: int, progress: int, conditioning: int, latent_channels: int) -> WorldModelConfig:
@@ -77,6 +77,9 @@ def wan5b() -> Preset:
 
     The policy acts with 20 numbers, two arms. The simulator is told 26: those, then head 2, waist 2 and base velocity 2. On one trunk both
     stay as they are, and what the policy does not command is held (`SimulatorActions`).
+
+    Training goes on from converted weights, on 64 GPUs with four samples of each stream at a time (docs/scale.md), with the published
+    levels and loss weights. Learning rate and batch are a guess: nothing of this size was trained here.
     """
     trunk = TrunkConfig(
         width=3072, ffn_width=14336, num_heads=24, num_layers=30, latent_channels=48, text_width=4096, text_length=512
@@ -87,7 +90,25 @@ def wan5b() -> Preset:
         conditioning=ConditioningConfig(action_dim=26, width=1536, group=16),
         progress=ExpertConfig(dim=1, width=1536, ffn_width=2048, num_heads=16),
     )
-    return Preset(model=model)
+    return Preset(
+        model=model,
+        train=TrainConfig(
+            minutes=2 * 24 * 60.0,
+            policy_batch=256,
+            simulator_batch=256,
+            action_draws=4,
+            action_shift=1.0,
+            progress_shift=1.0,
+            pure_noise_share=0.0,
+            revision_share=0.0,
+            progress_shapes_trunk=False,
+            learning_rate=2e-5,
+            warmup_steps=1000,
+            ema_decay=0.9995,
+            checkpoint_minutes=30.0,
+            loss=LossWeights(policy_video=1.0, action=1.0, simulator_video=1.0, progress=1.0),
+        ),
+    )
 
 
 PRESETS: dict[str, Callable[[], Preset]] = {"tiny": tiny, "nano": nano, "wan5b": wan5b}

@@ -14,22 +14,25 @@ import torch
 from fake_mixture import BAD_EPISODE, write_mixture
 from rich.console import Console
 
-from tau0.checkpoint import CheckpointConfig, config_from_json, load
+from tau0.checkpoint import CheckpointConfig, check_dimensions, config_from_json, load
 from tau0.cli import run as run_command
-from tau0.contract import ContractError
+from tau0.contract import Camera, ContractError
+from tau0.data.description import Numbers
 from tau0.data.episodes import DatasetError
 from tau0.data.mixture import MixtureSpec, read_mixture
 from tau0.data.windows import Rows
-from tau0.presets import tiny
+from tau0.model.wan_vae import WanAutoencoderConfig
+from tau0.presets import tiny, wan5b
 from tau0.tensors import Batch
 from tau0.train.config import AutoencoderTraining, TrainConfig
-from tau0.train.ingredients import absent_numbers
-from tau0.train.job import Callbacks, Job, RunPlan, open_source
+from tau0.train.ingredients import absent_numbers, align_sources, geometry
+from tau0.train.job import Callbacks, Job, RunPlan, checkpoint_config, open_source
 from tau0.train.left_out import LeftOut
 from tau0.train.loop import Networks, Progress, train
 from tau0.train.masks import count_supervised
 from tau0.train.parts import Place
-from tau0.train.recipe import Recipe
+from tau0.train.picture_encoder import EncoderFacts
+from tau0.train.recipe import Recipe, fitted
 from tau0.train.run import prepare
 from tau0.train.source import TrainingSource
 from tau0.train.state import Average
@@ -201,6 +204,36 @@ def test_fingerprint_changes_with_the_mixture_and_not_with_time(prepared: Prepar
     assert recipe.fingerprint(elsewhere, aligned) == prepared.job.fingerprint
     assert replace(recipe, train=replace(recipe.train, minutes=9.0)).fingerprint(mixture, aligned) == prepared.job.fingerprint
     assert recipe.fingerprint(heavier, aligned) != prepared.job.fingerprint
+
+
+def test_published_shape_is_fitted_to_a_mixture(prepared: Prepared, tmp_path: Path):
+    gripper = {"right_gripper": Numbers(feature="action", at=(3,))}
+    labelled = prepared.job.plan.mixture.sources[LABELLED]
+    description = replace(labelled.description, sizes={}, state={}, action=gripper, advice={})
+    mixture = MixtureSpec(
+        layout="whole_body",
+        rate_hz=30.0,
+        cameras=tuple(Camera(name=role, height=192, width=256) for role in ("front", "wrist", "ceiling")),
+        sources=(replace(labelled, description=description),),
+        action_horizon=33,
+        frame_stride=4,
+    )
+    aligned = align_sources(mixture)
+    encoders = WanAutoencoderConfig(identity="a", latent_channels=48, stride=(4, 16, 16))
+    recipe = Recipe(name="wan5b", model=wan5b().model, autoencoder=encoders, text="umt5-xxl", train=wan5b().train)
+    recipe = fitted(recipe, mixture, aligned)
+    assert recipe.model == wan5b().model
+    job = Job(plan=RunPlan(recipe=recipe, mixture=mixture, out=tmp_path), fingerprint="")
+    config = checkpoint_config(job, aligned)
+    check_dimensions(config, "config")
+    assert config.embodiment.action.gripper == (9, 19)
+    assert config.simulator_actions is not None
+    assert len(config.simulator_actions.held) == 6
+    assert set(range(20)) - set(config.absent) == {19}
+    window, pictures = geometry(mixture, EncoderFacts.of(encoders), 3)
+    assert (window.frame_stride, pictures.frame_stride) == (16, 4)
+    with pytest.raises(ContractError, match=r"is told 26 numbers, of which its policy has 20; layout 'dual_arm' has 20"):
+        fitted(replace(recipe, embodiment=None), replace(mixture, layout="dual_arm"), align_sources(replace(mixture, layout="dual_arm")))
 
 
 def only(mixture: MixtureSpec, *numbers: int) -> MixtureSpec:

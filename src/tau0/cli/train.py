@@ -38,7 +38,8 @@ class Train:
     Every stage that is finished is skipped. Ctrl-C saves everything, and the same command goes on. The result is OUT/checkpoint.
 
     Attributes:
-        preset: Size of the model: tiny (seconds, for trying things out) or nano (the demo's, an hour on two cores).
+        preset: Size of the model: tiny (seconds, for trying things out), nano (the demo's, an hour on two cores), or wan5b (the published
+            one, with torchrun, --spread.start and a mixture; encoders from TAU0_WAN).
         data: Folder of a dataset that `tau0 collect` wrote, or a mixture of any LeRobot datasets: a JSON file.
         out: Folder of the run.
         minutes: Time of training the world model; the preset's own unless given.
@@ -139,13 +140,14 @@ class Train:
         return dataset_mixture(self.data, recipe.embodiment, recipe.sampling.num_future)
 
     def _recipe(self) -> Recipe:
+        from tau0.model.encoders import PublishedEncoders
         from tau0.presets import PRESETS
         from tau0.train.run import Recipe
         from tau0.worlds.metaworld import EMBODIMENT
 
         preset = PRESETS[choose("preset", self.preset, PRESETS)]()
-        if preset.train is None or preset.autoencoder is None:
-            trained = ", ".join(name for name, size in PRESETS.items() if size().train is not None)
+        if preset.autoencoder is None and self.spread.start is None:
+            trained = ", ".join(name for name, size in PRESETS.items() if size().autoencoder is not None)
             raise UsageError(f"preset {self.preset} is too large to train from nothing here (there are {trained}): see tau0 convert --help")
         at_least(0, seed=self.seed, evaluate_minutes=self.evaluate_minutes)
         at_least(1, workers=self.workers, evaluate_episodes=self.evaluate_episodes, candidates=self.candidates, max_steps=self.max_steps)
@@ -153,9 +155,9 @@ class Train:
         if not 0 < self.gate_share <= 1:
             raise UsageError(f"--gate-share is {self.gate_share:g}, it must be above 0 and at most 1")
         given = preset.train
-        autoencoder = given.autoencoder
+        own = given.autoencoder
         if self.autoencoder_minutes is not None:
-            autoencoder = replace(autoencoder, minutes=self.autoencoder_minutes)
+            own = replace(own, minutes=self.autoencoder_minutes)
         train = replace(
             given,
             minutes=given.minutes if self.minutes is None else self.minutes,
@@ -166,11 +168,16 @@ class Train:
             checkpoint_minutes=self.checkpoint_minutes,
             evaluate_minutes=self.evaluate_minutes,
             evaluate_episodes=self.evaluate_episodes,
-            autoencoder=autoencoder,
+            autoencoder=own,
             on_non_finite=self.on_non_finite,
         )
         robot = None if self.data.suffix == MIXTURE_SUFFIX else EMBODIMENT
-        return Recipe(name=self.preset, embodiment=robot, model=preset.model, autoencoder=preset.autoencoder, train=train)
+        if preset.autoencoder is not None:
+            return Recipe(name=self.preset, embodiment=robot, model=preset.model, autoencoder=preset.autoencoder, train=train)
+        if robot is not None:
+            raise UsageError(f"preset {self.preset} is trained on a mixture: --data {self.data} should be a file *{MIXTURE_SUFFIX}")
+        autoencoder, text = PublishedEncoders.from_environment().describe(preset.model.trunk.text_length)
+        return Recipe(name=self.preset, model=preset.model, autoencoder=autoencoder, text=text, train=train)
 
     def _provenance(self, mixture: MixtureSpec) -> dict[str, str]:
         from tau0.data.episodes import Dataset
