@@ -15,8 +15,9 @@ from tau0.checkpoint import CheckpointError, SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.train.config import TrainConfig
 from tau0.train.loop import Networks, NonFiniteLossError, Progress, train
+from tau0.train.objective import weighted_sum
 from tau0.train.parallel import average_gradients, share_of
-from tau0.train.parts import Place
+from tau0.train.parts import Place, count_kept, parts_of
 from tau0.train.state import STATE_FOLDER, Average
 from tiny import MODEL
 
@@ -149,6 +150,23 @@ def test_shares_partition_the_batch(batch: int, world: int):
     assert [i for share in shares for i in range(batch)[share]] == list(range(batch))
     sizes = [share.stop - share.start for share in shares]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_parts_of_several_processes_are_the_samples_of_one_with_the_same_noise():
+    config = replace(CONFIG, policy_batch=5, simulator_batch=4, caption_dropout=0.5)
+    source, sampling, nets = fake_source(config), SamplingConfig(num_memory=NUM_MEMORY), networks()
+    alone = list(parts_of(source, config, 7, Place()))
+    kept = count_kept(alone)
+    together = [part for rank in range(2) for part in parts_of(source, config, 7, Place(rank=rank, world=2), micro_batches=2)]
+    assert count_kept(together) == kept
+    losses = []
+    for parts in (alone, together):
+        errors = [nets(part.stream, part.batch, config, sampling, part.draws) for part in parts]
+        losses.append(sum(float(weighted_sum(error, config, kept)) for error in errors))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for stream in ("policy", "simulator"):
+        whole, spread = (torch.cat([p.batch.text for p in parts if p.stream == stream]) for parts in (alone, together))
+        assert torch.equal(whole, spread)
 
 
 def test_alone_there_is_nothing_to_average():

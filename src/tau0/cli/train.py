@@ -140,6 +140,7 @@ class Train:
         return dataset_mixture(self.data, recipe.embodiment, recipe.sampling.num_future)
 
     def _recipe(self) -> Recipe:
+        from tau0.model.encoder_folder import EncoderFolderError
         from tau0.model.encoders import PublishedEncoders
         from tau0.presets import PRESETS
         from tau0.train.run import Recipe
@@ -176,7 +177,10 @@ class Train:
             return Recipe(name=self.preset, embodiment=robot, model=preset.model, autoencoder=preset.autoencoder, train=train)
         if robot is not None:
             raise UsageError(f"preset {self.preset} is trained on a mixture: --data {self.data} should be a file *{MIXTURE_SUFFIX}")
-        autoencoder, text = PublishedEncoders.from_environment().describe(preset.model.trunk.text_length)
+        try:
+            autoencoder, text = PublishedEncoders.from_environment().describe(preset.model.trunk.text_length)
+        except EncoderFolderError as error:
+            raise UsageError(str(error)) from None
         return Recipe(name=self.preset, model=preset.model, autoencoder=autoencoder, text=text, train=train)
 
     def _provenance(self, mixture: MixtureSpec) -> dict[str, str]:
