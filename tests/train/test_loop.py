@@ -162,7 +162,7 @@ def test_parts_of_several_processes_are_the_samples_of_one_with_the_same_noise()
     losses = []
     for parts in (alone, together):
         errors = [nets(part.stream, part.batch, config, sampling, part.draws) for part in parts]
-        losses.append(sum(float(weighted_sum(error, config, kept)) for error in errors))
+        losses.append(sum(float(weighted_sum(error, config, kept).detach()) for error in errors))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     for stream in ("policy", "simulator"):
         whole, spread = (torch.cat([p.batch.text for p in parts if p.stream == stream]) for parts in (alone, together))
