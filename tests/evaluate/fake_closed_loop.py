@@ -42,10 +42,13 @@ class PointWorld:
         self._instruction = instruction or f"do {self.task}"
         self._step = 0
 
+    def state(self) -> Float:
+        return self._way.astype(np.float32)
+
     def observe(self) -> Observation:
         self.renderings += 1
         images = {camera.name: np.full((camera.height, camera.width, 3), self._step, np.uint8) for camera in POINT.cameras}
-        return Observation(images=images, state=self._way.astype(np.float32), instruction=self._instruction, step=self._step)
+        return Observation(images=images, state=self.state(), instruction=self._instruction, step=self._step)
 
     def step(self, action: Float) -> bool:
         self._way = self._way - 0.1 * POINT.action.clip(action)

@@ -14,7 +14,7 @@ import torch
 
 from tau0.checkpoint import Checkpoint, CheckpointError, save
 from tau0.contract import ContractError, Decision, Observation
-from tau0.plan.agent import MIN_STEPS, PlanningAgent
+from tau0.plan.agent import MIN_STEPS, PlanningAgent, Search
 from tau0.plan.selectors import Mode
 from tau0.plan.spec import AgentSpec
 from tiny import DIM, EMBODIMENT, NUM_FUTURE, tiny_checkpoint
@@ -139,6 +139,51 @@ def test_full_mode_needs_a_gate_and_a_simulator() -> None:
         PlanningAgent(replace(ungated, config=policy_only), "full", gate_threshold=0.0)
 
 
+@pytest.mark.parametrize("mode", ["random", "medoid", "progress", "unrevised"])
+def test_every_other_selector_decides_on_the_same_proposals(checkpoint: Checkpoint, mode: Mode) -> None:
+    rcs = next(decisions(PlanningAgent(checkpoint, "rcs", 3), 3))
+    other = next(decisions(PlanningAgent(checkpoint, mode, 3, gate_threshold=math.inf), 3))
+    assert np.array_equal(rcs.proposals.actions, other.proposals.actions)
+    assert other.mode == mode
+    assert (other.proposals.progress is not None) == (mode in ("progress", "unrevised"))
+    assert other.revision is None
+    assert other.skipped == ()
+
+
+def test_a_budget_of_nothing_still_answers_and_one_of_hours_changes_nothing(checkpoint: Checkpoint) -> None:
+    def decide(budget_ms: float | None) -> Decision:
+        return next(decisions(PlanningAgent(checkpoint, "full", 3, gate_threshold=math.inf, budget_ms=budget_ms), 2))
+
+    hurried, patient = decide(0.0), decide(3.6e6)
+    assert (len(hurried.proposals.actions), hurried.choice, hurried.gate_passed) == (1, "single", None)
+    assert hurried.skipped[0] == "candidates: 1 of 3"
+    assert patient.skipped == ()
+    assert_same(patient, decide(None))
+
+
+def test_a_larger_noise_scale_moves_all_candidates_but_the_first(checkpoint: Checkpoint) -> None:
+    usual, wide = (
+        next(decisions(PlanningAgent(checkpoint, "random", 4, search=Search(noise_scale=scale)), 3)).proposals.actions
+        for scale in (1.0, 2.0)
+    )
+    np.testing.assert_allclose(usual[0], wide[0], atol=1e-6)
+    assert all(np.abs(usual[i] - wide[i]).max() > 1e-3 for i in (1, 2, 3))
+    with pytest.raises(ValueError, match="noise_scale"):
+        Search(noise_scale=0.0)
+
+
+def test_a_gate_is_not_asked_about_scores_that_it_was_not_chosen_for(checkpoint: Checkpoint) -> None:
+    search = Search(score_sigmas=(0.6, 0.3), score_noises=4)
+    with pytest.raises(CheckpointError, match=r"chosen for scores of 2 noises at levels 0\.6: with others, give a threshold"):
+        PlanningAgent(checkpoint, "full", 2, search=search)
+    PlanningAgent(checkpoint, "full", 2, search=search, gate_threshold=0.0)
+    plain = next(decisions(PlanningAgent(checkpoint, "rcs", 3), 3)).proposals.scores
+    other = next(decisions(PlanningAgent(checkpoint, "rcs", 3, search=search), 3)).proposals.scores
+    assert plain is not None
+    assert other is not None
+    assert not np.array_equal(plain, other)
+
+
 def test_a_spec_travels_and_builds(tmp_path: Path, checkpoint: Checkpoint) -> None:
     save(checkpoint, tmp_path / "tiny")
     spec = AgentSpec(checkpoint=tmp_path / "tiny", mode="rcs", num_candidates=2)
@@ -148,4 +193,9 @@ def test_a_spec_travels_and_builds(tmp_path: Path, checkpoint: Checkpoint) -> No
     assert_same(next(decisions(copy.build(), 2)), next(decisions(PlanningAgent(checkpoint, "rcs", 2), 2)))
     others = (replace(spec, num_candidates=3), replace(spec, mode="full"), replace(spec, mode="full", gate_threshold=1.0))
     assert len({spec.fingerprint, *(other.fingerprint for other in others)}) == 4
+    searched = replace(spec, search=Search(noise_scale=2.0))
+    assert searched.fingerprint != spec.fingerprint
+    assert replace(spec, budget_ms=5.0).fingerprint != spec.fingerprint
+    assert replace(spec, mode="full").scored_by == spec.scored_by != searched.scored_by
+    assert replace(searched, mode="single").fingerprint == replace(spec, mode="single").fingerprint
     assert replace(spec, record_frames=True).fingerprint == spec.fingerprint

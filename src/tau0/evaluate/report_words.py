@@ -29,7 +29,7 @@ def explain(decision: Decision, executed: int | None = None) -> str:
         executed: Control steps that were really taken, where the episode ended before its chunk did.
     """
     steps = len(decision.chunk) if executed is None else executed
-    return " ".join([_first(decision), *_imagined(decision), *_revised(decision), _executed(decision, steps)])
+    return " ".join([_first(decision), *_imagined(decision), *_revised(decision), *_skipped(decision), _executed(decision, steps)])
 
 
 def best_progress(candidates: Candidates) -> tuple[int, float] | None:
@@ -76,6 +76,10 @@ def _first(decision: Decision) -> str:
     return f"{best}, {'above' if decision.gate_passed else 'below'} the gate of {number(gate, top)}, so {outcome}."
 
 
+def _skipped(decision: Decision) -> list[str]:
+    return [f"For lack of time not everything was done ({'; '.join(decision.skipped)})."] if decision.skipped else []
+
+
 def _imagined(decision: Decision) -> list[str]:
     best = best_progress(decision.proposals)
     if best is None:
@@ -99,6 +103,8 @@ def _executed(decision: Decision, executed: int) -> str:
     steps = plural(executed, "step")
     if len(decision.proposals.actions) == 1 and decision.revision is None:
         return f"It was executed for {steps}."
+    if decision.choice == "oracle":
+        return f"All were tried in a copy of the world, and candidate {decision.chosen + 1}, which ended soonest, was executed for {steps}."
     who = f"revised candidate {decision.chosen + 1}" if decision.choice == "revised" else f"candidate {decision.chosen + 1}"
     until = ""
     if decision.peak is not None and executed == decision.peak + 1:
