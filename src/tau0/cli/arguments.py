@@ -56,7 +56,7 @@ def choose_tasks(suite: str, tasks: Sequence[str]) -> tuple[str, ...]:
         UnknownTaskError: Unknown task.
     """
     from tau0.worlds.instructions import check_task
-    from tau0.worlds.metaworld import SUITES
+    from tau0.worlds.registry import SUITES
 
     if not tasks:
         return SUITES[choose("suite", suite, SUITES)]

@@ -24,8 +24,9 @@ class Collect:
 
     Attributes:
         out: Folder of the dataset: a new one, or an unfinished one of the same settings.
-        suite: demo (five tasks) or mt50 (all fifty). Ignored when tasks are given.
-        tasks: Meta-World tasks, such as reach-v3 push-v3.
+        suite: demo (five tasks), mt50 (all fifty; mt50-easy, -medium, -hard, -very-hard are its groups), ml45-train, ml45-test, or
+            two-arm. Ignored when tasks are given.
+        tasks: Such as reach-v3 push-v3; all of one robot.
         demonstrations: Successful episodes for each task.
         failures: Failed episodes for each task.
         branch_groups: States for each task from which five different chunks are executed.

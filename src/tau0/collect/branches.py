@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tau0.collect.behaviours import GRIPPER, Behaviour, expert, mistaken, weak, wrong_pair
+from tau0.collect.behaviours import Behaviour, expert, mistaken, weak, wrong_pair
 from tau0.collect.episode import TAIL_STEPS, Camera, Script, steps_to_solve
 from tau0.data.progress import failed_progress, window_progress
 from tau0.data.schema import Branch, EpisodeMeta, EpisodeRecord
@@ -20,25 +20,25 @@ BRANCHES_PER_GROUP = 5
 MAX_REMAINING_STEPS = 250
 
 
-def branch_frames(script: Script, count: int, rng: np.random.Generator) -> list[int]:
+def branch_frames(script: Script, count: int, rng: np.random.Generator, grippers: tuple[int, ...] = (3,)) -> list[int]:
     """Frames of an episode to branch at, ascending: likelier around the expert's gripper changes and in the last third before success."""
     last = script.solved_at
     frames = np.arange(last)
     weights = np.ones(last)
-    changes = np.flatnonzero(np.abs(np.diff(script.labels[:last, GRIPPER])) > 0.5)
+    changes = np.flatnonzero((np.abs(np.diff(script.labels[:last, list(grippers)], axis=0)) > 0.5).any(1))
     if len(changes):
         weights += 3.0 * (np.abs(frames[:, None] - changes[None]).min(1) < 12)
     weights += 2.0 * (frames >= (2 * last) // 3)
     return sorted(int(f) for f in rng.choice(frames, size=min(count, last), replace=False, p=weights / weights.sum()))
 
 
-def group_behaviours(rng: np.random.Generator) -> list[tuple[Branch, Behaviour]]:
+def group_behaviours(rng: np.random.Generator, hands: int = 1) -> list[tuple[Branch, Behaviour]]:
     """The five chunks of a group: the expert's, two near misses, two wrong ones."""
-    first, second = wrong_pair(rng)
+    first, second = wrong_pair(rng, hands)
     return [
         ("expert", expert()),
         ("near_miss", mistaken(rng, 0.05, 0.12)),
-        ("near_miss", weak(rng)),
+        ("near_miss", weak(rng, hands)),
         ("wrong", first),
         ("wrong", second),
     ]

@@ -18,8 +18,8 @@ from tau0.collect.units import CollectError, Unit, plan_units, record_unit
 from tau0.data.assemble import assemble, is_assembled, remove_scaffolding
 from tau0.data.schema import Kind
 from tau0.data.writer import STAGING, UnitWriter, remove_partial_units, unit_path
-from tau0.worlds.instructions import check_task
-from tau0.worlds.metaworld import DEMO_SUITE, EMBODIMENT, MetaWorld, make_world
+from tau0.worlds.protocol import World
+from tau0.worlds.registry import SUITES, MixedRobotsError, embodiment_of, make_world
 from tau0.worlds.rendering import choose_backend
 
 MANIFEST = "collect.json"
@@ -32,7 +32,7 @@ class CollectConfig:
 
     Attributes:
         root: Folder of the dataset. It may hold an unfinished collection with the same settings, which then goes on.
-        tasks: Meta-World tasks.
+        tasks: Of any suite, but of one robot.
         demonstrations: Successful episodes for each task.
         failures: Failed episodes for each task.
         branch_groups: States for each task from which five different chunks are executed.
@@ -41,7 +41,7 @@ class CollectConfig:
     """
 
     root: Path
-    tasks: tuple[str, ...] = DEMO_SUITE
+    tasks: tuple[str, ...] = SUITES["demo"]
     demonstrations: int = 100
     failures: int = 30
     branch_groups: int = 40
@@ -49,8 +49,6 @@ class CollectConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for task in self.tasks:
-            check_task(task)
         for name in ("demonstrations", "failures", "branch_groups", "seed"):
             if getattr(self, name) < 0:
                 raise CollectError(f"{name} is {getattr(self, name)}; it cannot be negative")
@@ -58,6 +56,10 @@ class CollectConfig:
             raise CollectError(f"workers is {self.workers}; it must be at least 1")
         if not self.units():
             raise CollectError("nothing to collect: give at least one task, and demonstrations, failures or branch_groups above 0")
+        try:
+            embodiment_of(self.tasks)
+        except MixedRobotsError as error:
+            raise CollectError(f"{error}; collect them into two folders") from error
 
     def units(self) -> list[Unit]:
         """All pieces of work, in order."""
@@ -119,7 +121,7 @@ def collect(config: CollectConfig, report: Callable[[CollectProgress], None] = l
             finished, episodes, rows = finished + 1, episodes + more_episodes, rows + more_rows
             seconds = time.monotonic() - began
             report(CollectProgress(units_done=finished, units=len(units), episodes=episodes, rows=rows, seconds=seconds))
-        assemble(config.root, [unit.name for unit in units], EMBODIMENT, {MANIFEST: config.manifest()})
+        assemble(config.root, [unit.name for unit in units], embodiment_of(config.tasks), {MANIFEST: config.manifest()})
     seconds = time.monotonic() - began
     return CollectProgress(units_done=finished, units=len(units), episodes=episodes, rows=rows, seconds=seconds)
 
@@ -127,17 +129,17 @@ def collect(config: CollectConfig, report: Callable[[CollectProgress], None] = l
 def record_into(root: Path, unit: Unit) -> tuple[int, int]:
     """Records one unit into the collection at `root`, in this process. Returns its numbers of episodes and rows."""
     episodes = rows = 0
-    with UnitWriter(root, unit.name, EMBODIMENT) as writer:
+    with UnitWriter(root, unit.name, embodiment_of([unit.task])) as writer:
         for record in record_unit(_world(unit.task), unit):
             writer.add(record)
             episodes, rows = episodes + 1, rows + len(record)
     return episodes, rows
 
 
-_worlds: dict[str, MetaWorld] = {}
+_worlds: dict[str, World] = {}
 
 
-def _world(task: str) -> MetaWorld:
+def _world(task: str) -> World:
     """The task's world in this process; one is kept, because a process can draw with one renderer at a time."""
     if task not in _worlds:
         for world in _worlds.values():

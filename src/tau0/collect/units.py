@@ -20,7 +20,10 @@ FIRST_SEED = 1_000_000
 """Collecting uses seeds from here on; evaluation uses smaller ones, so no model is tested on what it was shown."""
 
 MAX_DEMONSTRATION_STEPS = 300
-FAILURE_STEPS = (60, 121)
+FAILURE_STEPS = {"two-arm-handover": (140, 221)}
+"""Lengths of failures, from and below, where a task is longer than others: a failure must not be a success that was cut off."""
+
+_FAILURE_STEPS = (60, 121)
 GROUPS_PER_PARENT = 2
 _EPISODES_PER_UNIT = {"demonstration": 6, "failure": 8, "branch": 4}
 _FAILED_PARENTS = 0.3
@@ -81,18 +84,19 @@ def record_unit(world: World, unit: Unit) -> Iterator[EpisodeRecord]:
 
 
 def _record_branches(world: World, unit: Unit, rng: np.random.Generator) -> Iterator[EpisodeRecord]:
+    grippers = world.embodiment.action.gripper
     written, group, steps = 0, 0, world.embodiment.action_horizon + world.embodiment.frame_stride
     while group < unit.episodes:
         kind: Kind = "failure" if rng.random() < _FAILED_PARENTS else "demonstration"
         script = _find_script(world, kind, rng)
-        frames = branch_frames(script, min(GROUPS_PER_PARENT, unit.episodes - group), rng)
+        frames = branch_frames(script, min(GROUPS_PER_PARENT, unit.episodes - group), rng, grippers)
         filmed = film(world, script, frames)
         meta = _meta(unit.task, kind, script, rng)
         parent = written
         yield _episode(script, filmed, meta)
         written += 1
         for frame in frames:
-            for name, behaviour in group_behaviours(rng):
+            for name, behaviour in group_behaviours(rng, len(grippers)):
                 branch = EpisodeMeta(
                     task=unit.task,
                     kind="branch",
@@ -113,7 +117,7 @@ def _find_script(world: World, kind: Kind, rng: np.random.Generator) -> Script:
     """Rehearses until an episode succeeds (a demonstration) or fails (a failure); demonstrations get calmer with every try."""
     for attempt in range(_MAX_TRIES):
         seed = int(rng.integers(FIRST_SEED, 2**31))
-        behaviour, max_steps = _casting(kind, rng, attempt)
+        behaviour, max_steps = _casting(world, kind, rng, attempt)
         script = rehearse(world, seed, behaviour, max_steps)
         if script.succeeds == (kind == "demonstration"):
             return script
@@ -121,10 +125,11 @@ def _find_script(world: World, kind: Kind, rng: np.random.Generator) -> Script:
     raise CollectError(f"{world.task}: none of {_MAX_TRIES} attempts at a {kind} did {wanted}; collect this task without that kind")
 
 
-def _casting(kind: Kind, rng: np.random.Generator, attempt: int) -> tuple[Behaviour, int]:
+def _casting(world: World, kind: Kind, rng: np.random.Generator, attempt: int) -> tuple[Behaviour, int]:
+    hands = len(world.embodiment.action.gripper)
     choices: dict[str, Callable[[], tuple[Behaviour, int]]] = {
-        "demonstration": lambda: (recovering(rng, 0.8**attempt), MAX_DEMONSTRATION_STEPS),
-        "failure": lambda: (failing(rng), int(rng.integers(*FAILURE_STEPS))),
+        "demonstration": lambda: (recovering(rng, 0.8**attempt, hands), MAX_DEMONSTRATION_STEPS),
+        "failure": lambda: (failing(rng, hands), int(rng.integers(*FAILURE_STEPS.get(world.task, _FAILURE_STEPS)))),
     }
     return choices[kind]()
 

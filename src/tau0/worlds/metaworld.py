@@ -18,7 +18,6 @@ from tau0.worlds.wordings import INSTRUCTIONS
 
 DEMO_SUITE = ("reach-v3", "push-v3", "pick-place-v3", "button-press-topdown-v3", "drawer-open-v3")
 MT50 = tuple(INSTRUCTIONS)
-SUITES = {"demo": DEMO_SUITE, "mt50": MT50}
 
 IMAGE_SIZE = 96
 EMBODIMENT = Embodiment(

@@ -38,6 +38,10 @@ class World(Protocol):
         """Starts an episode whose initial state depends on `seed` alone."""
         ...
 
+    def state(self) -> Float:
+        """Proprioception in robot units, shape (ds,), without rendering anything."""
+        ...
+
     def observe(self) -> Observation:
         """Renders every camera and reads the state."""
         ...
