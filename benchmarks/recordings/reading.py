@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -99,6 +99,35 @@ def chosen(source: TrainingSource, step: int) -> WindowRows:
     return source.sources[0].windows.resolve(source.rows("simulator", step))
 
 
+class _OpenVideo:
+    """A file, and where its decoder stands."""
+
+    def __init__(self, path: Path) -> None:
+        self.container = av.open(str(path))
+        self._video = self.container.streams.video[0]
+        self._video.codec_context.thread_count = 1
+        self._origin = self._video.start_time or 0
+        # An index counts when frames are decoded, which is earlier than they are shown where some are stored in another order.
+        entries = list(self._video.index_entries)
+        self._keys = np.array([entry.timestamp - entries[0].timestamp for entry in entries if entry.is_keyframe]) + self._origin
+        self._frames: Iterator[VideoFrame] = iter(())
+        self._at = -1
+
+    def frames(self, times_s: NDArray[np.float64]) -> Iterator[VideoFrame]:
+        """Those at increasing times; sought only where a key frame is nearer than where the decoder stands."""
+        ticks = (times_s / float(self._video.time_base or 1)).round().astype(np.int64) + self._origin
+        before = self._keys[np.maximum(np.searchsorted(self._keys, ticks, side="right") - 1, 0)]
+        for tick, key in zip(ticks.tolist(), before.tolist(), strict=True):
+            if not key <= self._at < tick:
+                self.container.seek(key, stream=self._video)
+                self._frames = self.container.decode(self._video)
+            for frame in self._frames:
+                self._at = frame.pts or 0
+                if self._at >= tick:
+                    yield frame
+                    break
+
+
 class Decoder:
     """PyAV decoding the frames that a stream's samples need, each once, and nothing else."""
 
@@ -106,11 +135,11 @@ class Decoder:
         self._aligned, self._source = stream.aligned, source
         self._cameras = [image_key(name) for name in present_cameras(stream.aligned, stream.pictures).values()]
         self._place = {episode.index: episode for episode in stream.aligned.dataset.episodes}
-        self._open: dict[Path, tuple[InputContainer, NDArray[np.int64]]] = {}
+        self._open: dict[Path, _OpenVideo] = {}
         self._converter = VideoReformatter()
 
     def wanted(self, step: int) -> list[tuple[Path, NDArray[np.float64]]]:
-        """Files, and increasing times in seconds of each, of a step's samples."""
+        """Files, and increasing times in seconds of each, of a step's samples: camera by camera, episode by episode."""
         at, found = chosen(self._source, step), []
         rows = np.unique(np.concatenate([at.memory, at.current[:, None], at.future], axis=1))
         episode = self._source.sources[0].windows.episode_of(rows)
@@ -118,43 +147,24 @@ class Decoder:
             info = self._place[self._aligned.episodes[place].index]
             times_s = self._aligned.dataset.table(info)[TIMESTAMP].astype(np.float64)
             frames = np.unique(self._aligned.frames[rows[episode == place]])
-            spans = [info.videos[camera] for camera in self._cameras]
-            found += [(span.path, span.from_s + times_s[frames] - times_s[0]) for span in spans]
-        return found
+            found.append((info, times_s[frames] - times_s[0]))
+        return [(e.videos[camera].path, e.videos[camera].from_s + times_s) for camera in self._cameras for e, times_s in found]
 
     def decode(self, wanted: Sequence[tuple[Path, NDArray[np.float64]]]) -> int:
         """Decodes them to RGB. Says how many frames that were."""
         count = 0
         for path, times_s in wanted:
             if path not in self._open:
-                container = av.open(str(path))
-                container.streams.video[0].codec_context.thread_count = 1
-                keys = [entry.timestamp for entry in container.streams.video[0].index_entries if entry.is_keyframe]
-                self._open[path] = container, np.array(keys)
-            count += self._decoded(*self._open[path], times_s)
-        return count
-
-    def _decoded(self, container: InputContainer, keys: NDArray[np.int64], times_s: NDArray[np.float64]) -> int:
-        video, count = container.streams.video[0], 0
-        ticks = (times_s / float(video.time_base or 1)).round().astype(np.int64) + (video.start_time or 0)
-        before = keys[np.maximum(np.searchsorted(keys, ticks, side="right") - 1, 0)]
-        frames, at = iter(()), -1
-        for tick, key in zip(ticks.tolist(), before.tolist(), strict=True):
-            if at < 0 or key > at:
-                container.seek(key, stream=video)
-                frames = container.decode(video)
-            for frame in frames:
-                at = frame.pts or 0
-                if at >= tick:
-                    self._converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-                    count += 1
-                    break
+                self._open[path] = _OpenVideo(path)
+            for frame in self._open[path].frames(times_s):
+                self._converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                count += 1
         return count
 
     def close(self) -> None:
         """Closes every file."""
-        for container, _ in self._open.values():
-            container.close()
+        for video in self._open.values():
+            video.container.close()
 
 
 def cached(stream: Stream, autoencoder: Autoencoder) -> CachedLatents:
