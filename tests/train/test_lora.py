@@ -11,6 +11,7 @@ from fake_source import NUM_MEMORY, fake_batch
 from tau0.checkpoint import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.train.config import TrainConfig
+from tau0.train.draws import Draws
 from tau0.train.loop import Networks
 from tau0.train.lora import LoraConfig, add_adapters, fresh_adapter, is_adapter, merged
 from tiny import MODEL
@@ -29,7 +30,7 @@ def networks() -> Networks:
 
 
 def errors(nets: Networks) -> torch.Tensor:
-    found = [nets(stream, fake_batch(2), CONFIG, SAMPLING, torch.Generator().manual_seed(1)) for stream in ("policy", "simulator")]
+    found = [nets(stream, fake_batch(2), CONFIG, SAMPLING, Draws.of((1,), range(2))) for stream in ("policy", "simulator")]
     return torch.stack([error.mean() for terms in found for error in terms.values()])
 
 
