@@ -29,6 +29,15 @@ def _hand_of_meta_world(feature: str) -> dict[str, PartSource]:
     return {"hand": _run(feature, 0, 3), "gripper": _run(feature, 3, 4)}
 
 
+def _two_arms(feature: str) -> dict[str, PartSource]:
+    sides = {"left": 0, "right": 10}
+    poses = {
+        f"{side}_pose": Pose(position=_run(feature, at, at + 3), rotation=_run(feature, at + 3, at + 9), form="rotation_6d")
+        for side, at in sides.items()
+    }
+    return {**poses, **{f"{side}_gripper": _run(feature, at + 9, at + 10) for side, at in sides.items()}}
+
+
 def _arm_of_droid(feature: str) -> dict[str, PartSource]:
     """x, y, z in metres, roll, pitch, yaw in radians, gripper with 0 open and 1 closed."""
     pose = Pose(position=_run(feature, 0, 3), rotation=_run(feature, 3, 6), form="euler_xyz")
@@ -59,6 +68,21 @@ METAWORLD = SourceDescription(
     success=NEXT_SUCCESS,
 )
 """What `tau0 collect` records. Actions are displacements for one step at 80 Hz: they mean something else at another rate."""
+
+TWO_ARM = SourceDescription(
+    name="two_arm",
+    kind="teleoperation",
+    embodiment="robosuite-two-panda",
+    cameras={"head": "head", "left_hand": "left_hand", "right_hand": "right_hand"},
+    sizes={STATE: 20, ACTION: 20, EXPERT_ACTION: 20},
+    state=_two_arms(STATE),
+    action=_two_arms(ACTION),
+    advice=_two_arms(EXPERT_ACTION),
+    supervises={"video": 1.0, "action": 1.0, "dynamics": 1.0, "progress": 1.0},
+    progress=PROGRESS,
+    success=NEXT_SUCCESS,
+)
+"""What `tau0 collect --suite two-arm` records: poses of both hands, each in the frame of its own base, at 20 Hz."""
 
 DROID = SourceDescription(
     name="droid_v30",
@@ -118,7 +142,7 @@ left out. The reward is 1 in the last row of an episode that was solved."""
 
 PRESETS: Mapping[str, SourceDescription] = MappingProxyType(
     {
-        **{description.name: description for description in (METAWORLD, DROID, DROID_VIDEO_ONLY, G1, GR00T_SIM)},
+        **{description.name: description for description in (METAWORLD, TWO_ARM, DROID, DROID_VIDEO_ONLY, G1, GR00T_SIM)},
         "g1_v21_renumbered": G1,
     }
 )
