@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
+import safetensors.torch
 
 from tau0.contract import Camera
 from tau0.data.episodes import Dataset
@@ -27,20 +27,24 @@ from tau0.train.picture_reader import PictureReader
 
 @dataclass(frozen=True, kw_only=True)
 class OwnAutoencoder:
-    """Our own autoencoder, weights and all, as it is handed to a process."""
+    """Our own autoencoder as it is handed to a process: its shape, and its weights as safetensors.
+
+    Tensors themselves would travel through shared memory, of which a container may have next to none.
+    """
 
     config: AutoencoderConfig
-    weights: Mapping[str, torch.Tensor]
+    weights: bytes
 
     @classmethod
     def of(cls, autoencoder: Autoencoder) -> OwnAutoencoder:
         """The same network."""
-        return cls(config=autoencoder.config, weights={name: tensor.cpu() for name, tensor in autoencoder.state_dict().items()})
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in autoencoder.state_dict().items()}
+        return cls(config=autoencoder.config, weights=safetensors.torch.save(tensors))
 
     def load(self) -> AnyAutoencoder:
         """The network."""
         autoencoder = Autoencoder(self.config)
-        autoencoder.load_state_dict(self.weights)
+        autoencoder.load_state_dict(safetensors.torch.load(self.weights))
         return autoencoder
 
 
