@@ -48,6 +48,7 @@ def mixture(arm: str, data: Path) -> dict[str, Any]:
         "frame_stride": EMBODIMENT.frame_stride,
         "weigh": "tempered",
         "temper": 0.0,
+        "embodiment": asdict(EMBODIMENT),
         "sources": sources,
     }
 

@@ -66,6 +66,15 @@ MIXTURE: dict[str, Any] = {
     "cameras": [{"name": "head", "height": 96, "width": 128}, {"name": "right_hand", "height": 96, "width": 96}],
     "sources": [DROID],
 }
+ROBOT: dict[str, Any] = {
+    "name": "mine",
+    "cameras": MIXTURE["cameras"],
+    "state_names": ["q"] * 20,
+    "action": {"names": ["q"] * 20, "low": [-1.0] * 20, "high": [1.0] * 20},
+    "control_hz": 15.0,
+    "action_horizon": 17,
+    "frame_stride": 8,
+}
 
 
 def written(folder: Path, **changes: Any) -> Path:
@@ -95,7 +104,9 @@ def test_a_mixture_says_what_is_trained_on(tmp_path: Path) -> None:
 
 def test_a_mixture_comes_back_from_what_was_written(tmp_path: Path) -> None:
     sources = [{**DROID, "select": {"episodes": [3, 5]}}, {"dataset": "g1", "description": "g1_v21"}]
-    mixture = read_mixture(written(tmp_path, sources=sources))
+    mixture = read_mixture(written(tmp_path, sources=sources, embodiment=ROBOT))
+    assert mixture.embodiment is not None
+    assert mixture.embodiment.action.high == (1.0,) * 20
     (tmp_path / "again.json").write_text(mixture_to_json(mixture))
     assert read_mixture(tmp_path / "again.json") == mixture
 
@@ -119,6 +130,11 @@ def test_a_mixture_comes_back_from_what_was_written(tmp_path: Path) -> None:
             {"cameras": [{"name": "heads", "height": 9, "width": 9}]},
             r"source 0 \(.*droid\) has no camera for heads \(did you mean 'head'\?\)",
         ),
+        (
+            {"embodiment": {**ROBOT, "control_hz": 10.0}},
+            r"embodiment.control_hz is 10.0, the mixture's rate_hz is 15.0; they must be equal",
+        ),
+        ({"embodiment": {**ROBOT, "state_names": ["q"] * 21}}, "embodiment.state_names has 21 names, the layout 'dual_arm' has 20 numbers"),
         ({"sources": []}, "sources lists no dataset"),
         ({"sources": [DROID, DROID]}, "source 1 .* is there twice"),
         ({"sources": [{"dataset": "droid"}]}, "field 'sources.0.description' is missing"),

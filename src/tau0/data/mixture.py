@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from tau0.contract import Camera
+from tau0.contract import Camera, Embodiment
 from tau0.data.catalogue import EpisodeInfo
 from tau0.data.description import SourceDescription
 from tau0.data.descriptions import PRESETS, find_description
@@ -120,6 +120,8 @@ class MixtureSpec:
         num_future: Future frames.
         weigh: What a source's share is proportional to, next to its weight; see `Weighing`.
         temper: For `weigh` "tempered" alone: in [0, 1].
+        embodiment: The robot that the checkpoint shall act for, with its names and limits; unless given, the layout's names and the range
+            of what was done.
     """
 
     __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
@@ -133,6 +135,7 @@ class MixtureSpec:
     num_future: int = 2
     weigh: Measure = "hours"
     temper: float | None = None
+    embodiment: Embodiment | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -145,6 +148,7 @@ class MixtureSpec:
         self.window(0)
         self.weighing()
         self._check_cameras()
+        self._check_embodiment()
         self._check_sources()
 
     @property
@@ -168,6 +172,18 @@ class MixtureSpec:
                 raise ValueError(f"camera {camera.name!r} is {camera.height} x {camera.width} pixels")
         if not self.cameras or len(set(self.roles)) < len(self.roles):
             raise ValueError(f"cameras need different names, at least one, got {', '.join(self.roles) or 'none'}")
+
+    def _check_embodiment(self) -> None:
+        if self.embodiment is None:
+            return
+        ours = {"cameras": "cameras", "control_hz": "rate_hz", "action_horizon": "action_horizon", "frame_stride": "frame_stride"}
+        for field_of_robot, own in ours.items():
+            theirs, mine = getattr(self.embodiment, field_of_robot), getattr(self, own)
+            if theirs != mine:
+                raise ValueError(f"embodiment.{field_of_robot} is {theirs}, the mixture's {own} is {mine}; they must be equal")
+        for name, count in (("state_names", len(self.embodiment.state_names)), ("action.names", self.embodiment.action.dim)):
+            if count > LAYOUTS[self.layout].dim:
+                raise ValueError(f"embodiment.{name} has {count} names, the layout {self.layout!r} has {LAYOUTS[self.layout].dim} numbers")
 
     def _check_sources(self) -> None:
         if not self.sources:

@@ -130,13 +130,21 @@ def absent_numbers(sources: Sequence[AlignedSource], policy_dim: int) -> tuple[i
 
 
 def mixture_embodiment(mixture: MixtureSpec, sources: Sequence[AlignedSource], policy_dim: int | None = None) -> Embodiment:
-    """The robot that the checkpoint acts for: cameras by role, the layout's names, limits from what was done.
+    """The robot that the checkpoint acts for: the mixture's, or cameras by role, the layout's names, and limits from what was done.
 
     Args:
         mixture: With the cameras and the rate.
         sources: Of the mixture.
         policy_dim: How many of the layout's numbers the policy has, the first ones; all unless given.
+
+    Raises:
+        ContractError: When the mixture's robot has another number of actions than the policy.
     """
+    if mixture.embodiment is not None:
+        wanted = source_layout(sources).dim if policy_dim is None else policy_dim
+        if mixture.embodiment.action.dim != wanted:
+            raise ContractError(f"the mixture's embodiment has {mixture.embodiment.action.dim} actions, the policy has {wanted}")
+        return mixture.embodiment
     robot, layout = own_robot(sources), source_layout(sources)
     own = slice(policy_dim)
     low, high = action_range([source for source in sources if source.description.embodiment == robot])
