@@ -105,6 +105,19 @@ def test_evaluation_is_paired_and_goes_on(trained: Path, tmp_path: Path) -> None
     assert all(trace.decisions for trace in traces)
 
 
+def test_oracles_say_where_success_is_lost_and_rollouts_choose_a_gate(trained: Path, tmp_path: Path) -> None:
+    out, traces = tmp_path / "results.jsonl", tmp_path / "results-traces"
+    command = ("evaluate", trained, "--tasks", TASK, "--episodes", "1", "--max-steps", "10", "--candidates", "2", "--workers", "1")
+    said = succeed(*command, "--out", out, "--modes", "rcs", "--loss-split")
+    assert "where success is lost, 1 episode of 1 task" in said
+    assert "what is believed of candidates and what they really lead to" in said
+    found = {trace.mode: trace for trace in read_traces(traces)}
+    assert set(found) == {"rcs", "single", "unrevised", "full", "oracle", "oracle-gated"}
+    for mode, trace in found.items():
+        assert all((decision.proposals.outcomes is not None) == mode.startswith("oracle") for decision in trace.decisions)
+    assert "would be" in succeed("calibrate", trained, traces, "--simulate-share", "0.5", "--dry-run")
+
+
 def test_an_evaluation_with_video_can_be_looked_at(trained: Path, tmp_path: Path) -> None:
     out, traces = tmp_path / "results.jsonl", tmp_path / "seen"
     command = ("evaluate", trained, "--tasks", TASK, "--episodes", "1", "--modes", "full", "--max-steps", "10", "--candidates", "2")

@@ -161,7 +161,9 @@ def test_traces_that_do_not_belong_are_refused() -> None:
         scored_decisions([trace(4, [decision(-1.0)], scored_by="")], named)
     with pytest.raises(CalibrationError, match=r"one number of candidates, got \[3, 4\]"):
         scored_decisions([good, trace(1, [decision(-1.0, num=4)])], named)
-    with pytest.raises(CalibrationError, match="1 are not finite"):
+    with pytest.raises(CalibrationError, match="from none of 1 decisions even the expert succeeds in time"):
+        scored_decisions([trace(0, [decision(-1.0, outcome=math.inf, expert_steps=math.inf)])], named)
+    with pytest.raises(CalibrationError, match="1 of 1 scores are not finite"):
         scored_decisions([trace(0, [decision(math.nan)])], named)
 
 

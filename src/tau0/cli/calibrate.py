@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -122,10 +123,15 @@ def _table(decisions: ScoredDecisions, gate: GateConfig, point: CurvePoint, old:
         ("AUROC of low scores for bad decisions", "only one kind was seen" if quality is None else f"{quality:.2f} (chance 0.50)"),
         ("threshold", f"{gate.threshold:.6g}" + ("" if old is None else f" (was {old.threshold:.6g})")),
         ("simulates", f"{point.simulated:.1%} of decisions"),
-        ("of the simulated, bad (precision)", f"{point.precision:.1%}"),
-        ("of the bad, simulated (recall)", f"{point.recall:.1%}"),
+        ("of the simulated, bad (precision)", _percent(point.precision)),
+        ("of the bad, simulated (recall)", _percent(point.recall)),
         ("of those that pass, bad (risk)", f"{point.risk:.1%}, at most {point.risk_bound:.1%}"),
     )
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _percent(share: float) -> str:
+    """Where there is nothing to take a share of, a dash."""
+    return "–" if isnan(share) else f"{share:.1%}"

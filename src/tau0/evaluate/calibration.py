@@ -125,10 +125,11 @@ def scored_decisions(traces: Sequence[EpisodeTrace], scored_by: Callable[[int], 
     _check_origin(usable, scored_by(counts[0]))
     tried = all(decision.proposals.outcomes is not None and decision.expert_steps is not None for _, decision in found)
     kept = [(i, d) for i, d in found if not tried or (d.expert_steps is not None and math.isfinite(d.expert_steps))]
+    if not kept:
+        raise CalibrationError(f"from none of {len(found)} decisions even the expert succeeds in time: allow more steps in the evaluation")
     scores = np.array([0.0 if d.proposals.scores is None else d.proposals.scores[d.chosen] for _, d in kept], np.float64)
-    if not len(scores) or not np.isfinite(scores).all():
-        unusable = int((~np.isfinite(scores)).sum())
-        raise CalibrationError(f"one finite score or more is needed, got {len(scores)}, of which {unusable} are not finite")
+    if not np.isfinite(scores).all():
+        raise CalibrationError(f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite")
     return ScoredDecisions(
         scores=scores,
         is_bad=np.array([_is_wasted(d) if tried else not usable[i].success for i, d in kept], np.bool_),

@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from tau0.evaluate.records import EpisodeRecord, RecordsError
+from tau0.evaluate.report_words import plural
 from tau0.evaluate.statistics import Interval, paired_difference
 
 NEEDED = ("single", "unrevised", "full", "oracle", "oracle-gated")
@@ -100,7 +101,7 @@ def split_loss(records: Sequence[EpisodeRecord], seed: int = 0) -> LossSplit:
 
 def loss_table(split: LossSplit) -> Table:
     """The split for a terminal."""
-    counted = f"{split.episodes} episodes of {split.tasks} task{'' if split.tasks == 1 else 's'}"
+    counted = f"{plural(split.episodes, 'episode')} of {plural(split.tasks, 'task')}"
     caption = "Covered - lost + gained = solved by the full loop. 95% intervals: episodes and tasks drawn again."
     table = Table(title=f"where success is lost, {counted}", caption=caption)
     table.add_column("part")
