@@ -181,3 +181,11 @@ def test_a_misbelief_changes_what_the_expert_does(lift: TwoArm) -> None:
     wrong = lift.expert_action(Misbelief(objects=(0.1, 0.0, 0.0)))
     assert not np.array_equal(right, wrong)
     assert np.array_equal(right, lift.expert_action())
+
+
+@needs_robosuite
+def test_where_a_lift_has_no_goal_it_is_the_left_hand_that_is_mistaken(lift: TwoArm) -> None:
+    lift.reset(0)
+    changed = lift.expert_action() != lift.expert_action(Misbelief(goal=(0.1, 0.0, 0.0)))
+    assert changed[:10].any()
+    assert not changed[10:].any()

@@ -44,30 +44,27 @@ def make_expert(scene: Scene) -> Expert:
 
 
 def _lift(scene: Scene, left_handle: frozenset[int], right_handle: frozenset[int], belief: Misbelief) -> tuple[HandTarget, HandTarget]:
-    """Both hands come down on the handles and close; once both hold, they rise together and keep the pot level."""
+    """Both hands come down on the handles and close; once both hold, they rise together and keep the pot level.
+
+    A lift has no goal to be wrong about: where one is believed to be elsewhere, it is the left hand that goes there.
+    """
     sites = scene.env.pot.important_sites
     left, right = Hand.of(scene, scene.left, left_handle), Hand.of(scene, scene.right, right_handle)
-    handles = [scene.data.site(sites[name]).xpos + belief.objects for name in ("handle1", "handle0")]
+    left_place, right_place = (scene.data.site(sites[name]).xpos for name in ("handle1", "handle0"))
     if left.holds and right.holds:
-        return _raise_pot(scene, left, handles[0], belief), _raise_pot(scene, right, handles[1], belief)
-    along = handles[0] - handles[1]
+        mean_height = float(left_place[2] + right_place[2]) / 2
+        return _raise_pot(scene, left, mean_height - left_place[2]), _raise_pot(scene, right, mean_height - right_place[2])
+    along = left_place - right_place
     across = float(np.arctan2(along[1], along[0]))
-    return grasp(left, handles[0], across), grasp(right, handles[1], across)
+    return grasp(left, left_place + belief.objects + belief.goal, across), grasp(right, right_place + belief.objects, across)
 
 
-def _raise_pot(scene: Scene, hand: Hand, handle: Array, belief: Misbelief) -> HandTarget:
+def _raise_pot(scene: Scene, hand: Hand, below_the_other: float) -> HandTarget:
     """Up, until the pot is high enough; the side that is lower goes faster."""
-    pot = scene.data.body(scene.env.pot.root_body)
-    table = float(scene.data.site("table_top").xpos[2])
+    pot, table = scene.data.body(scene.env.pot.root_body), float(scene.data.site("table_top").xpos[2])
     wanted = table + LIFT_HEIGHT_M - float(scene.env.pot.bottom_offset[2])
-    lower = float(pot.xpos[2] + belief.objects[2] - handle[2]) + _handle_above_centre(scene)
-    rise = np.clip(wanted - pot.xpos[2], -_LIFT_LEAD_M, _LIFT_LEAD_M) + _LEVELLING * lower
+    rise = np.clip(wanted - pot.xpos[2], -_LIFT_LEAD_M, _LIFT_LEAD_M) + _LEVELLING * below_the_other
     return hand.towards(hand.position + rise * _UP, hand.turn, SHUT)
-
-
-def _handle_above_centre(scene: Scene) -> float:
-    handles = [scene.data.site(scene.env.pot.important_sites[name]).xpos[2] for name in ("handle0", "handle1")]
-    return float(np.mean(handles) - scene.data.body(scene.env.pot.root_body).xpos[2])
 
 
 def grasp(hand: Hand, place: Array, across: float) -> HandTarget:
