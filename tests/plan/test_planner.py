@@ -183,3 +183,17 @@ def test_score_noise_comes_in_opposite_pairs_level_by_level() -> None:
     torch.testing.assert_close(noise[:, 1], -noise[:, 0])
     assert not torch.allclose(noise[:, 2].abs(), noise[:, 0].abs())
     assert not torch.allclose(noise[0], noise[1])
+
+
+def test_only_the_most_consistent_candidates_are_simulated_where_futures_are_few() -> None:
+    policy = FakePolicy([[2.0, 3.0, 1.0], [1.0, 2.0, 3.0]])
+    simulator = FakeSimulator([[curve(0.1, 3), curve(0.4, 5)], [curve(0.2, 1), curve(0.3, 4)]])
+    planner = Planner(policy, simulator, replace(planner_config(), num_futures=2))
+    plan = planner.plan(conditioning(), NOISE, as_they_are, Stopwatch())
+    assert plan.first.imagined == (0, 2)
+    assert (plan.choice, plan.chosen, plan.peak) == ("simulated", 2, 5)
+    assert plan.revision is not None
+    assert (len(plan.revision), plan.revision.imagined) == (3, (0, 1))
+    assert torch.equal(simulator.asked[0], plan.first.proposals.actions[[0, 2]])
+    with pytest.raises(ValueError, match="num_futures must be at least 1, got 0"):
+        replace(planner_config(), num_futures=0)

@@ -64,6 +64,7 @@ class Evaluate:
         score_sigmas: Noise levels of the consistency score, instead of the checkpoint's.
         score_noises: Noises per level of the score, instead of the checkpoint's.
         still_below: A plan that moves less than this share of the median plan's motion cannot win; 0 lets it.
+        futures: Most plans of a round that are simulated, the most consistent ones; all unless given.
         outcomes: Also try every plan in the world's physics before one is executed, and write down what it leads to (slow).
         loss_split: Say where success is lost: to the plans drawn, to choosing by consistency, to the simulator; adds the modes it needs.
         traces: Where every decision of every episode goes; a folder named after OUT unless given.
@@ -87,6 +88,7 @@ class Evaluate:
     score_sigmas: tuple[float, ...] = ()
     score_noises: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     still_below: float = STILL_BELOW
+    futures: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     outcomes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     loss_split: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     traces: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -104,7 +106,7 @@ class Evaluate:
         tasks = choose_tasks(self.suite, self.tasks)
         seeds = choose_seeds(self.first_seed, self.episodes)
         wording = choose("instructions", self.instructions, INSTRUCTIONS)
-        at_least(1, candidates=self.candidates, workers=self.workers, max_steps=self.max_steps)
+        at_least(1, candidates=self.candidates, futures=self.futures, workers=self.workers, max_steps=self.max_steps)
         check_planning(self.gate_threshold, self.budget_ms)
         check_search(self.noise_scale, self.score_sigmas, self.score_noises, self.still_below)
         folder = find_checkpoint(self.checkpoint)
@@ -126,6 +128,7 @@ class Evaluate:
             score_sigmas=self.score_sigmas,
             score_noises=self.score_noises,
             still_below=self.still_below,
+            futures=self.futures,
         )
         with Bars(console) as bars:
             records = loop.run(list_episodes(tasks, seeds, wording), self.out, bars)
@@ -173,6 +176,7 @@ class ClosedLoop:
     score_sigmas: tuple[float, ...] = ()
     score_noises: int | None = None
     still_below: float = STILL_BELOW
+    futures: int | None = None
 
     def run(self, episodes: Sequence[Episode], out: Path, bars: Bars, stage: str = "evaluate") -> list[EpisodeRecord]:
         """Runs what `out` lacks, under a bar. Returns old and new records.
@@ -217,6 +221,7 @@ class ClosedLoop:
                 score_sigmas=self.score_sigmas or None,
                 score_noises=self.score_noises,
                 still_below=self.still_below,
+                num_futures=self.futures,
             ),
         )
         if mode in ORACLES:

@@ -38,12 +38,14 @@ class Search:
         score_sigmas: Levels of the score; None for the gate's.
         score_noises: Noises per level; None for the gate's.
         still_below: See `PlannerConfig`.
+        num_futures: See `PlannerConfig`.
     """
 
     noise_scale: float = 1.0
     score_sigmas: tuple[float, ...] | None = None
     score_noises: int | None = None
     still_below: float = STILL_BELOW
+    num_futures: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.noise_scale < math.inf:
@@ -107,6 +109,7 @@ class PlanningAgent:
             min_steps=min(MIN_STEPS, self.execute_steps),
             budget_ms=budget_ms,
             still_below=search.still_below,
+            num_futures=search.num_futures,
         )
         policy = (JointPolicy if imagines_itself else VideoActionPolicy)(checkpoint, search.noise_scale)
         simulator = None if SELECTORS[mode].simulates == "never" else ActionConditionedSimulator(checkpoint)

@@ -62,6 +62,8 @@ class PlannerConfig:
         mode: How a candidate is chosen: see `tau0.plan.selectors`.
         gate: Threshold, and how scores are taken. Only modes that simulate where the gate fails read the threshold.
         num_candidates: Chunks a round; mode "single" proposes one.
+        num_futures: Most candidates of a round that are simulated, the most consistent ones; None for all. A future costs many times a
+            candidate.
         execute_steps: Most steps executed before the next query.
         min_steps: Fewest steps executed of a chunk that is truncated at its peak.
         budget_ms: Time for one query; None for no limit. One candidate is always proposed; whatever else is expected to fit is done, and
@@ -76,18 +78,25 @@ class PlannerConfig:
     min_steps: int
     budget_ms: float | None = None
     still_below: float = STILL_BELOW
+    num_futures: int | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ValueError(f"mode is {self.mode!r}, expected one of {get_args(Mode)}")
         if self.num_candidates < 1:
             raise ValueError(f"num_candidates must be at least 1, got {self.num_candidates}")
+        if self.num_futures is not None and self.num_futures < 1:
+            raise ValueError(f"num_futures must be at least 1, got {self.num_futures}")
         if not 1 <= self.min_steps <= self.execute_steps:
             raise ValueError(f"need 1 <= min_steps <= execute_steps, got {self.min_steps} and {self.execute_steps}")
         if self.budget_ms is not None and self.budget_ms < 0:
             raise ValueError(f"budget_ms must be at least 0, got {self.budget_ms}")
         if not 0 <= self.still_below <= 1:
             raise ValueError(f"still_below must lie in [0, 1], got {self.still_below}")
+
+    def futures_of(self, num_candidates: int) -> int:
+        """How many of a round's candidates are simulated."""
+        return num_candidates if self.num_futures is None else min(num_candidates, self.num_futures)
 
 
 class Planner:
@@ -150,7 +159,7 @@ class Planner:
         if rules.simulates == "never" or passed:
             return plan
 
-        num_futures, simulator_steps = allowance.simulations(len(first))
+        num_futures, simulator_steps = allowance.simulations(config.futures_of(len(first)))
         if num_futures == 0:
             return plan
         with watch.stage("simulate"):
@@ -215,7 +224,7 @@ class Planner:
         stream = query.noise.stream("revise")
         proposals = self._policy.propose(query.conditioning, num_candidates, stream, future, futures.partial_sigma)
         revision = self._guarded(Round(proposals=proposals, scores=self._score(proposals, query.noise)), query)
-        return self._imagine(revision, query, num_candidates, num_steps)
+        return self._imagine(revision, query, self._config.futures_of(num_candidates), num_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
