@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fake_policy import DIM, HORIZON, FakePolicy, FakeSimulator, conditioning, curve
