@@ -268,6 +268,22 @@ def test_branches_without_a_parent_stay_together() -> None:
     assert len(split["validation"]) == 4
 
 
+def test_of_episodes_that_each_have_a_task_of_their_own_some_are_held_out() -> None:
+    own = catalogue(*({"length": 5, "task": f"task-{i}"} for i in range(11)))
+    assert [episode.index for episode in split_episodes(own)["validation"]] == [10]
+    many = split_episodes(catalogue(*({"length": 5, "task": f"task-{i}"} for i in range(60))))["validation"]
+    assert [episode.index for episode in many] == [19, 39, 59]
+
+
+def test_tasks_that_are_alone_change_nothing_for_the_others() -> None:
+    shared = [{"length": 5, "task": f"task-{i % 2}"} for i in range(20)]
+    alone = [{"length": 5, "task": "a", "kind": "failure"}, {"length": 5, "task": "b"}, {"length": 5, "task": "c", "kind": "failure"}]
+    before = {episode.index for episode in split_episodes(catalogue(*shared))["validation"]}
+    after = {episode.index for episode in split_episodes(catalogue(*shared, *alone))["validation"]}
+    assert before == {18, 19}
+    assert after == {18, 19, 22}
+
+
 def test_one_episode_is_never_held_out() -> None:
     assert len(split_episodes(catalogue({"length": 5}), 0.5)["train"]) == 1
     with pytest.raises(ValueError, match="validation_share"):
