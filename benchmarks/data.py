@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
+from statistics import median
 
 import torch
 from recordings import write_recording
@@ -96,6 +97,11 @@ class Memory:
     own: list[int]
     resident: list[int]
 
+    def growth(self) -> float:
+        """Bytes by which its own memory was larger, in the median, over the last third of samples than over the third before."""
+        third = max(1, len(self.own) // 3)
+        return median(self.own[-third:]) - median(self.own[-2 * third : -third] or self.own[:1])
+
 
 def memory(what: What, *, batch: int, samples: int, points: int = 10) -> Memory:
     """Reads samples from video, one step after another, and looks at this process now and then."""
@@ -142,6 +148,8 @@ def tables(read: Throughput, opened: dict[str, list[float]], held: Sequence[Memo
     for name, seconds in opened.items():
         times.add_row(name, str(spread([1000 * s for s in seconds])))
     sizes = Table("rows", "samples read", "own memory", "with mapped files", title="memory, in MiB")
+    grown = "; ".join(f"{one.rows:,} rows: {one.growth() / 2**20:+.1f}" for one in held)
+    sizes.caption = f"own memory, its median over the last third of samples beside that over the middle third: {grown}"
     for one in held:
         for numbers in zip(one.samples, one.own, one.resident, strict=True):
             sizes.add_row(f"{one.rows:,}", f"{numbers[0]:,}", *(f"{n / 2**20:.1f}" for n in numbers[1:]))

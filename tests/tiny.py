@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 
 from tau0.actions import ActionCodec, Normaliser
-from tau0.checkpoint import Checkpoint, CheckpointConfig, GateConfig, SamplingConfig, build
+from tau0.checkpoint import Checkpoint, CheckpointConfig, GateConfig, build
 from tau0.contract import ActionSpec, Camera, Embodiment
 from tau0.model.autoencoder import AutoencoderConfig
-from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig, WorldModelConfig
+from tau0.model.config import ConditioningConfig, ExpertConfig, SamplingConfig, TrunkConfig, WorldModelConfig
 from tau0.model.text import SentenceEncoder
 from tau0.tensors import Conditioning
 

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from tau0.checkpoint import SamplingConfig
 from tau0.flow import TIMESTEP_SCALE, Euler, UniPC, euler_schedule, solve, unipc_schedule
 from tau0.model.attention import KeysValues
 from tau0.model.blocks import Block
-from tau0.model.config import WorldModelConfig
+from tau0.model.config import SamplingConfig, WorldModelConfig
 from tau0.model.world_model import WorldModel
 from tau0.plan.score import redenoising_consistency
 from tau0.simulate.simulator import denoise_futures

@@ -22,7 +22,7 @@ from tau0.actions import ActionCodec
 from tau0.contract import Embodiment
 from tau0.data.source_facts import SourceFacts
 from tau0.folders import replace_text, save_files
-from tau0.model.config import WorldModelConfig
+from tau0.model.config import SamplingConfig, WorldModelConfig
 from tau0.model.encoder_folder import EncoderFolderError
 from tau0.model.encoders import AnyAutoencoder, AnyAutoencoderConfig, PublishedEncoders
 from tau0.model.text import TextEncoder
@@ -64,34 +64,6 @@ class GateConfig:
     margin: float = 0.0
     chosen_by: str = ""
     curve: tuple[tuple[float, float, float], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
-    """How the policy and the simulator are sampled.
-
-    Attributes:
-        action_steps: UniPC steps of the action expert, shift 1.
-        video_steps: UniPC steps of the joint mode, shift `video_shift`.
-        rank_steps: Euler steps at shift 1 with which the simulator ranks candidates.
-        video_shift: Shift of the video levels in training and in the joint mode.
-        num_memory: Memory frames of the simulator.
-        num_future: Future latent frames.
-        execute_steps: Steps of a chunk executed before the next query.
-    """
-
-    action_steps: int = 5
-    video_steps: int = 10
-    rank_steps: int = 5
-    video_shift: float = 5.0
-    num_memory: int = 3
-    num_future: int = 2
-    execute_steps: int = 8
-
-    @property
-    def revision_sigma(self) -> float:
-        """Level of the partially denoised future that a revision is conditioned on: before the last of the ranking steps."""
-        return 1.0 / self.rank_steps
 
 
 @dataclass(frozen=True, kw_only=True)

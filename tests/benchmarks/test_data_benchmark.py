@@ -29,6 +29,7 @@ def test_one_call_measures_everything(tmp_path: Path, monkeypatch: pytest.Monkey
         "as aligned before",
         "90",
         "with mapped files",
+        "over the last third",
     ):
         assert words in said
     dataset = Dataset.open(tmp_path / "3x30")

@@ -68,6 +68,8 @@ def test_modes_are_the_planners() -> None:
     [
         (("trian",), "unknown command 'trian', did you mean 'train'?"),
         (("train", "nanno", "--data", "d", "--out", "o"), "unknown preset 'nanno', did you mean 'nano'?"),
+        (("train", "tiny", "--data", "d", "--out", "o", "--augment"), "--augment changes pictures from video (--pictures video)"),
+        (("train", "tiny", "--data", "d", "--out", "o", "--pictures", "video", "--variants", "2"), "--variants 2 are of latents on disk"),
         (("collect", "--out", "o", "--tasks", "reach"), "unknown task 'reach': did you mean"),
         (("collect", "--out", "o", "--suite", "dmeo"), "unknown suite 'dmeo', did you mean 'demo'?"),
         (("collect", "--out", "o", "--workers", "0"), "workers is 0; it must be at least 1"),

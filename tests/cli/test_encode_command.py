@@ -58,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_datasets_are_encoded_once(data: Path, folder: Path, tmp_path: Path, checkpoint: Checkpoint) -> None:
     before, description, cache = contents(data), tmp_path / "fake.json", tmp_path / "cache"
     description.write_text(json.dumps(DESCRIPTION))
-    arguments = (data, "--description", description, "--autoencoder", folder, "--workers", 1, "--out", cache)
+    arguments = (data, "--description", description, "--autoencoder", folder, "--workers", 1, "--cache", cache)
     cameras = ("--cameras", "right_hand=16x24", "head=16x24", "left_hand=16x24")
     status, out, err = encode(*arguments, *cameras)
     assert (status, err) == (0, "")
@@ -89,7 +89,7 @@ def test_a_real_mixture(folder: Path, tmp_path: Path, checkpoint: Checkpoint) ->
         "sources": [{"dataset": str(root), "description": "droid_v30"}],
     }
     (tmp_path / "mixture.json").write_text(json.dumps(mixture))
-    status, out, err = encode(tmp_path / "mixture.json", "--autoencoder", folder, "--workers", 1, "--out", tmp_path / "cache")
+    status, out, err = encode(tmp_path / "mixture.json", "--autoencoder", folder, "--workers", 1, "--cache", tmp_path / "cache")
     assert status == 0
     assert f"{root}: episode 0 has no pictures of right_hand: " in err
     assert f"{root}: 66 frames in" in out

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from processes import forkserver
 
 from tau0.data.assemble import assemble
 from tau0.data.episodes import Dataset
@@ -12,6 +14,15 @@ from tau0.data.writer import UnitWriter
 from tiny import EMBODIMENT
 
 HORIZON = EMBODIMENT.action_horizon
+
+
+@pytest.fixture(scope="module")
+def copied_processes() -> Iterator[None]:
+    """Workers of training and encoding are copies of a process that has imported everything."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module in ("workers", "encode_local"):
+            patched.setattr(f"tau0.train.{module}.get_context", lambda _method: forkserver())
+        yield
 
 
 def records() -> list[EpisodeRecord]:

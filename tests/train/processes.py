@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,18 @@ TIMEOUT_S = 300
 Work = Callable[..., None]
 
 
+def forkserver() -> ForkServerContext:
+    """Starts processes as copies of one that has imported everything, where each would import for seconds by itself."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    return context
+
+
 class Processes:
     """Processes that run `work(launch, folder, *arguments)` together."""
 
     def __init__(self, world: int, work: Work, folder: Path, *arguments: Any) -> None:
-        context = get_context("forkserver")
-        context.set_forkserver_preload(PRELOAD)
+        context = forkserver()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

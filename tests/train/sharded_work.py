@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from tau0.checkpoint import SamplingConfig
+from tau0.model.config import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.train import shards
 from tau0.train.config import TrainConfig

@@ -12,8 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from tau0.checkpoint import SamplingConfig
 from tau0.data.index import Stream
+from tau0.model.config import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.presets import PRESETS
 from tau0.train.config import TrainConfig

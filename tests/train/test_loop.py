@@ -11,7 +11,8 @@ from fake_source import NUM_MEMORY, FakeSource, fake_source
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tau0.checkpoint import CheckpointError, SamplingConfig
+from tau0.checkpoint import CheckpointError
+from tau0.model.config import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.train.config import TrainConfig
 from tau0.train.loop import Networks, NonFiniteLossError, Progress, train

@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tau0.checkpoint import SamplingConfig
 from tau0.data.description import SIGNALS, Signal
 from tau0.data.index import Stream
-from tau0.model.config import WorldModelConfig
+from tau0.model.config import SamplingConfig, WorldModelConfig
 from tau0.model.world_model import WorldModel
 from tau0.tensors import Batch
 from tau0.train.config import TrainConfig

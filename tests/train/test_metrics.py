@@ -11,7 +11,7 @@ import pytest
 import torch
 from fake_source import NUM_MEMORY, fake_batch, fake_source
 
-from tau0.checkpoint import SamplingConfig
+from tau0.model.config import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.train.config import TrainConfig
 from tau0.train.draws import Draws

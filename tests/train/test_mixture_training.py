@@ -67,7 +67,8 @@ class Prepared:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def prepared(copied_processes: None, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    del copied_processes
     folder = tmp_path_factory.mktemp("mixture")
     path, said = write_mixture(folder), list[str]()
     plan = RunPlan(recipe=RECIPE, mixture=read_mixture(path), out=folder / "run")

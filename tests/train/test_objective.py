@@ -10,7 +10,8 @@ import torch
 from fake_source import NUM_MEMORY, fake_batch
 from torch import Tensor
 
-from tau0.checkpoint import Checkpoint, SamplingConfig
+from tau0.checkpoint import Checkpoint
+from tau0.model.config import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.tensors import Batch
 from tau0.train.config import TrainConfig

@@ -25,6 +25,7 @@ from tau0.train.run import Callbacks, Recipe, RunPlan, run
 from tau0.train.stage_one import AutoencoderRecipe, ready_autoencoder
 from tiny import EMBODIMENT, MODEL, tiny_config
 
+pytestmark = pytest.mark.usefixtures("copied_processes")
 AUTOENCODER = AutoencoderTraining(minutes=0.01, num_frames=60, batch=4)
 OWN = AutoencoderConfig(latent_channels=6, stride=8, width=8)
 RECIPE = Recipe(

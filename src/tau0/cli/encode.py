@@ -40,9 +40,9 @@ class _Source:
 class Encode:
     """Encode the pictures and texts of datasets, so that training need not.
 
-    Latents go beside each dataset unless --out says where; the dataset's own files stay as they are. What is encoded already is not encoded
-    again, whoever did it: latents are found by the content of the pictures and by the encoder. Ctrl-C keeps what was finished, and the
-    same command goes on.
+    Latents go beside each dataset unless --cache says where; the dataset's own files stay as they are. What is encoded already is not
+    encoded again, whoever did it: latents are found by the content of the pictures and by the encoder. Ctrl-C keeps what was finished,
+    and the same command goes on.
 
     Attributes:
         what: A mixture (a JSON file), or folders of datasets.
@@ -55,9 +55,9 @@ class Encode:
         ray: Address of a Ray cluster, such as auto or ray://host:10001, or local for one on this machine. Its machines must see datasets
             and latents under the same names.
         device: Where latents are computed: cpu or cuda.
-        variants: Of every picture, the plain one among them: the others are jittered and cropped.
-        seed: Of the variants.
-        out: Folder for the latents of all datasets; beside each unless given. Training has to be told.
+        variants: Of every picture, the plain one among them: the others are jittered and cropped. Training takes them with the same
+            --variants.
+        cache: Folder for what is worked out from all datasets; beside each unless given. Training takes the same --cache.
     """
 
     what: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MIXTURE.json|DATASET..")]
@@ -68,15 +68,13 @@ class Encode:
     ray: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS|local")] = None
     device: str = "cpu"
     variants: int = 1
-    seed: int = 0
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    cache: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
 
     stopped: ClassVar[str] = "Stopped. What was finished is kept; the same command goes on."
 
     def run(self, console: Console, stderr: Console) -> int:
         """Encodes, or says that nothing is left to do."""
         at_least(1, workers=self.workers, variants=self.variants)
-        at_least(0, seed=self.seed)
         if not self.what:
             raise UsageError("name a mixture (a JSON file), or folders of datasets")
 
@@ -87,12 +85,12 @@ class Encode:
 
         found = find_autoencoder(self.autoencoder, PublishedEncoders.from_environment())
         spec, sources = self._sources(found)
-        augmentation = Augmentation(seed=self.seed) if self.variants > 1 else None
+        augmentation = Augmentation() if self.variants > 1 else None
         with Bars(console) as bars:
             for source in sources:
                 root = source.recording.dataset.root
                 bars.start(root.name, "looking at its files")
-                store = LatentStore(source.recording, spec, found.facts, self.out)
+                store = LatentStore(source.recording, spec, found.facts, self.cache)
                 self._encode(store, found, augmentation, bars, stderr)
             self._encode_texts([text for source in sources for text in source.texts], found, bars)
         return 0
@@ -181,7 +179,9 @@ class Encode:
             recording: Recording = AsRecorded(dataset=dataset, description=source.description)
             if not found.facts.is_per_frame:
                 layout, horizon = LAYOUTS[mixture.layout], mixture.action_horizon
-                recording = AlignedSource.open(dataset, source.description, layout, mixture.rate_hz, action_horizon=horizon)
+                recording = AlignedSource.open(
+                    dataset, source.description, layout, mixture.rate_hz, cache=self.cache, action_horizon=horizon
+                )
             sources.append(_Source(recording=recording, texts=tuple(dataset.tasks.values())))
         return spec, sources
 

@@ -23,6 +23,7 @@ from tau0.cli.spread import Spread, quiet_unless_first
 if TYPE_CHECKING:
     from tau0.data.mixture import MixtureSpec
     from tau0.train.loop import Progress
+    from tau0.train.picture_plan import PicturePlan
     from tau0.train.run import Recipe
 
 MIXTURE_SUFFIX = ".json"
@@ -55,6 +56,11 @@ class Train:
         candidates: Plans a decision for which the gate is chosen.
         gate_share: Share of decisions that the gate shall let pass without simulation, above 0 and at most 1.
         on_non_finite: Stop, or leave the step out, when a loss is not a number. Either way the samples are named.
+        pictures: Latents encoded ahead of time (here, or by `tau0 encode`), or video, decoded and encoded for every step: slower, and
+            nothing is kept on disk.
+        augment: From video, jitter and crop the pictures of every sample, each time anew.
+        variants: Copies of every picture among the latents, jittered and cropped, the plain one counted; a sample takes another each time.
+        cache: Folder for the rows and latents of all datasets, such as of those that must not be written to; beside each unless given.
         spread: For many processes, started by torchrun.
     """
 
@@ -74,6 +80,10 @@ class Train:
     candidates: int = 8
     gate_share: float = 0.5
     on_non_finite: Literal["stop", "skip"] = "stop"
+    pictures: Literal["latents", "video"] = "latents"
+    augment: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    variants: int = 1
+    cache: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     spread: Spread = field(default_factory=Spread)
 
     stopped: ClassVar[str] = "Stopped. What was finished is kept; the same command goes on."
@@ -89,6 +99,8 @@ class Train:
         """The folder of the finished checkpoint. Raises `UsageError` for what cannot be, and what `tau0.train.run.run` raises."""
         recipe = self._recipe()
         writable_folder(self.out)
+        if self.cache is not None:
+            writable_folder(self.cache)
 
         import torch
 
@@ -102,7 +114,12 @@ class Train:
         watch = _Watch(bars, self._evaluation(mixture, bars))
         callbacks = Callbacks(on_stage=bars.show, on_note=bars.say, on_step=watch.on_step, on_checkpoint=watch.on_checkpoint)
         plan = RunPlan(
-            recipe=recipe, mixture=mixture, out=self.out, provenance=self._provenance(mixture), autoencoder_from=self.autoencoder
+            recipe=recipe,
+            mixture=mixture,
+            out=self.out,
+            provenance=self._provenance(mixture),
+            autoencoder_from=self.autoencoder,
+            cache=self.cache,
         )
         if launch is None:
             folder = run(plan, callbacks)
@@ -123,7 +140,12 @@ class Train:
         try:
             check_held_out(mixture)
             gate = choose_gate(
-                folder, mixture, self.candidates, self.gate_share, on_progress=lambda fraction: bars.show("gate", fraction, text)
+                folder,
+                mixture,
+                self.candidates,
+                self.gate_share,
+                on_progress=lambda fraction: bars.show("gate", fraction, text),
+                cache=self.cache,
             )
         except DatasetError as error:
             bars.say(f"no gate, every decision will be simulated: {error}")
@@ -153,6 +175,7 @@ class Train:
         at_least(0, seed=self.seed, evaluate_minutes=self.evaluate_minutes)
         at_least(1, workers=self.workers, evaluate_episodes=self.evaluate_episodes, candidates=self.candidates, max_steps=self.max_steps)
         at_least(0.001, minutes=self.minutes, autoencoder_minutes=self.autoencoder_minutes, checkpoint_minutes=self.checkpoint_minutes)
+        pictures = self._picture_plan()
         if not 0 < self.gate_share <= 1:
             raise UsageError(f"--gate-share is {self.gate_share:g}, it must be above 0 and at most 1")
         given = preset.train
@@ -174,14 +197,27 @@ class Train:
         )
         robot = None if self.data.suffix == MIXTURE_SUFFIX else EMBODIMENT
         if preset.autoencoder is not None:
-            return Recipe(name=self.preset, embodiment=robot, model=preset.model, autoencoder=preset.autoencoder, train=train)
+            own_encoder = preset.autoencoder
+            return Recipe(name=self.preset, embodiment=robot, model=preset.model, autoencoder=own_encoder, train=train, pictures=pictures)
         if robot is not None:
             raise UsageError(f"preset {self.preset} is trained on a mixture: --data {self.data} should be a file *{MIXTURE_SUFFIX}")
         try:
             autoencoder, text = PublishedEncoders.from_environment().describe(preset.model.trunk.text_length)
         except EncoderFolderError as error:
             raise UsageError(str(error)) from None
-        return Recipe(name=self.preset, model=preset.model, autoencoder=autoencoder, text=text, train=train)
+        return Recipe(name=self.preset, model=preset.model, autoencoder=autoencoder, text=text, train=train, pictures=pictures)
+
+    def _picture_plan(self) -> PicturePlan:
+        from tau0.train.augmentation import Augmentation
+        from tau0.train.picture_plan import PicturePlan
+
+        at_least(1, variants=self.variants)
+        if self.pictures == "video" and self.variants > 1:
+            raise UsageError(f"--variants {self.variants} are of latents on disk; --pictures video changes every sample with --augment")
+        if self.pictures == "latents" and self.augment and self.variants == 1:
+            raise UsageError("--augment changes pictures from video (--pictures video); latents on disk have --variants, such as 4")
+        changes = Augmentation() if self.augment or self.variants > 1 else None
+        return PicturePlan(read=self.pictures, variants=self.variants, augmentation=changes)
 
     def _provenance(self, mixture: MixtureSpec) -> dict[str, str]:
         from tau0.data.episodes import Dataset

@@ -85,3 +85,31 @@ def _check_sizes(config: object, *names: str) -> None:
 def _check_heads(width: int, num_heads: int) -> None:
     if width % (2 * num_heads):
         raise ValueError(f"width {width} cannot be shared out among num_heads {num_heads}: each needs an even number of channels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How the policy and the simulator are sampled.
+
+    Attributes:
+        action_steps: UniPC steps of the action expert, shift 1.
+        video_steps: UniPC steps of the joint mode, shift `video_shift`.
+        rank_steps: Euler steps at shift 1 with which the simulator ranks candidates.
+        video_shift: Shift of the video levels in training and in the joint mode.
+        num_memory: Memory frames of the simulator.
+        num_future: Future latent frames.
+        execute_steps: Steps of a chunk executed before the next query.
+    """
+
+    action_steps: int = 5
+    video_steps: int = 10
+    rank_steps: int = 5
+    video_shift: float = 5.0
+    num_memory: int = 3
+    num_future: int = 2
+    execute_steps: int = 8
+
+    @property
+    def revision_sigma(self) -> float:
+        """Level of the partially denoised future that a revision is conditioned on: before the last of the ranking steps."""
+        return 1.0 / self.rank_steps

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tau0.checkpoint import Checkpoint, SamplingConfig
+from tau0.checkpoint import Checkpoint
 from tau0.flow import Euler, Solver, UniPC, euler_schedule, unipc_schedule
+from tau0.model.config import SamplingConfig
 from tau0.model.text_context import TextContext
 from tau0.model.trunk import Words
 from tau0.model.world_model import WorldModel

@@ -86,6 +86,7 @@ def choose_gate(
     num_noises: int = 2,
     seed: int = 0,
     on_progress: Callable[[float], None] = lambda _fraction: None,
+    cache: Path | None = None,
 ) -> GateConfig:
     """The gate that `share` of held-out decisions pass, and the simulator's margin, written into the checkpoint's config.
 
@@ -98,6 +99,7 @@ def choose_gate(
         num_noises: Shared noises of the score.
         seed: Of windows and noise.
         on_progress: Gets the share done.
+        cache: Folder with rows and latents of all datasets; beside each unless given.
 
     Raises:
         CheckpointError: When the folder is not a whole checkpoint.
@@ -108,7 +110,7 @@ def choose_gate(
     if num_candidates < 1 or num_windows < 1 or num_noises < 1:
         raise ValueError(f"candidates, windows and noises must be at least 1, got {num_candidates}, {num_windows} and {num_noises}")
     checkpoint = checkpoints.load(folder)
-    source = held_out_source(checkpoint, mixture, seed)
+    source = held_out_source(checkpoint, mixture, seed, cache=cache)
     scored = score_windows(checkpoint, source, num_candidates, num_windows, num_noises, seed, on_progress)
     chosen = gate.choose_gate(scored.scores.max(axis=1).tolist(), share, SIGMAS, num_noises, gate.choose_margin(scored.promises))
     chosen = replace(chosen, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}")

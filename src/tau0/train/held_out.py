@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tau0.actions import ActionCodec
 from tau0.checkpoint import Checkpoint
 from tau0.data.aligned import AlignedSource
@@ -18,7 +20,9 @@ from tau0.train.rejection import Rejections
 from tau0.train.source import TrainingSource
 
 
-def held_out_source(checkpoint: Checkpoint, mixture: MixtureSpec, seed: int = 0, split: Split = "validation") -> TrainingSource:
+def held_out_source(
+    checkpoint: Checkpoint, mixture: MixtureSpec, seed: int = 0, split: Split = "validation", cache: Path | None = None
+) -> TrainingSource:
     """A split of a mixture, encoded by the checkpoint's own encoders and codecs. Latents that were encoded ahead of time are taken.
 
     `gather` and `index.samples` of the result give windows; a stream may be empty.
@@ -28,15 +32,16 @@ def held_out_source(checkpoint: Checkpoint, mixture: MixtureSpec, seed: int = 0,
         mixture: What it was trained on, or with split "all" something that it was not trained on.
         seed: Of the order of samples.
         split: Which episodes.
+        cache: Folder with rows and latents of all datasets; beside each unless given.
 
     Raises:
         ContractError: When a dataset is not what its description says, or its pictures do not fit the autoencoder.
         DatasetError: When a dataset cannot be used.
     """
-    config, sources = checkpoint.config, align_sources(mixture)
+    config, sources = checkpoint.config, align_sources(mixture, cache=cache)
     facts = EncoderFacts.of(checkpoint.autoencoder)
     window, pictures = geometry(mixture, facts, config.sampling.num_memory)
-    seen = [_pictures(source, pictures, facts, checkpoint) for source in sources]
+    seen = [_pictures(source, pictures, checkpoint, cache) for source in sources]
     codecs = {source.description.embodiment: _codec(checkpoint, source.description.embodiment) for source in sources}
     ingredients = open_ingredients(mixture, sources, seen, codecs, [Rejections()] * len(sources))
     sampling = SamplingSpec(policy_batch=0, simulator_batch=0, seed=seed, weighing=mixture.weighing())
@@ -49,8 +54,9 @@ def _codec(checkpoint: Checkpoint, robot: str) -> ActionCodec:
     return config.codecs.get(robot, config.codec if actions is None else actions.codec)
 
 
-def _pictures(source: AlignedSource, spec: PictureSpec, facts: EncoderFacts, checkpoint: Checkpoint) -> PictureSource:
+def _pictures(source: AlignedSource, spec: PictureSpec, checkpoint: Checkpoint, cache: Path | None) -> PictureSource:
+    encoder = PictureEncoder(checkpoint.autoencoder)
     try:
-        return CachedLatents(source, spec, facts)
+        return CachedLatents(source, spec, encoder.facts, cache)
     except MissingLatentsError:
-        return LatentsFromVideo(source, spec, PictureEncoder(checkpoint.autoencoder))
+        return LatentsFromVideo(source, spec, encoder)

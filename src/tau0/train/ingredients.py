@@ -49,13 +49,16 @@ def dataset_mixture(root: Path, embodiment: Embodiment, num_future: int) -> Mixt
 
 
 def align_sources(
-    mixture: MixtureSpec, on_episode: Callable[[str, int, int], None] = lambda _name, _done, _total: None
+    mixture: MixtureSpec,
+    on_episode: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+    cache: Path | None = None,
 ) -> tuple[AlignedSource, ...]:
     """Every source at the mixture's rate and in its layout. What was worked out before is not again.
 
     Args:
         mixture: What to open.
         on_episode: Gets the source's name, the episodes done and how many there are.
+        cache: Folder for the rows of all sources; beside each dataset unless given.
 
     Raises:
         ContractError: When a dataset is not what its description says.
@@ -67,6 +70,7 @@ def align_sources(
             source.description,
             LAYOUTS[mixture.layout],
             mixture.rate_hz,
+            cache=cache,
             action_horizon=mixture.action_horizon,
             on_episode=lambda done, total, name=name: on_episode(name, done, total),
         )

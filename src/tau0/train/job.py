@@ -25,8 +25,7 @@ from tau0.train.ingredients import (
     source_facts,
 )
 from tau0.train.loop import Progress
-from tau0.train.picture_encoder import EncoderFacts
-from tau0.train.pictures_cached import CachedLatents
+from tau0.train.picture_encoder import EncoderFacts, PictureEncoder
 from tau0.train.recipe import Recipe
 from tau0.train.rejection import kept_rejections
 from tau0.train.samples import first_numbers
@@ -50,6 +49,7 @@ class RunPlan:
         out: Folder of the run.
         provenance: What the checkpoint says about its making.
         autoencoder_from: A folder with an autoencoder to use instead of training one.
+        cache: Folder for rows and latents of all datasets; beside each unless given.
     """
 
     recipe: Recipe
@@ -57,6 +57,7 @@ class RunPlan:
     out: Path
     provenance: Mapping[str, str] = field(default_factory=dict)
     autoencoder_from: Path | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +93,20 @@ class Job:
         return self.plan.out
 
 
-def open_source(job: Job, *, is_empty: bool = False) -> tuple[TrainingSource, Checkpoint]:
+def open_source(job: Job, *, is_empty: bool = False, device: str = "cpu") -> tuple[TrainingSource, Checkpoint]:
     """The samples of a job, and its checkpoint with fresh networks, which are the same on every process.
 
     Args:
         job: Whose.
         is_empty: World models take no memory yet.
+        device: Where pictures from video are encoded, as torch says it.
     """
-    recipe, config, mixture = job.recipe, job.recipe.train, job.plan.mixture
-    sources, facts = align_sources(mixture), EncoderFacts.of(_autoencoder(recipe, job.out))
+    recipe, config, mixture, cache = job.recipe, job.recipe.train, job.plan.mixture, job.plan.cache
+    sources, facts = align_sources(mixture, cache=cache), EncoderFacts.of(_autoencoder(recipe, job.out))
     window, pictures = geometry(mixture, facts, recipe.sampling.num_memory)
     codecs = robot_codecs(sources)
     own = [codecs[source.description.embodiment] for source in sources]
     rejections = [kept_rejections(job.out / REJECTIONS_FOLDER, codec, source, window) for codec, source in zip(own, sources, strict=True)]
-    seen = [CachedLatents(source, pictures, facts) for source in sources]
     sampling = SamplingSpec(
         policy_batch=config.policy_batch, simulator_batch=config.simulator_batch, weighing=mixture.weighing(), seed=config.seed
     )
@@ -113,6 +114,8 @@ def open_source(job: Job, *, is_empty: bool = False) -> tuple[TrainingSource, Ch
     checkpoint = build(checkpoint_config(job, sources), is_empty=is_empty)
     if isinstance(recipe.autoencoder, AutoencoderConfig):
         checkpoint.autoencoder.load_state_dict(load_autoencoder(recipe.autoencoder, job.out / AUTOENCODER_FOLDER).state_dict())
+    encoder = PictureEncoder(checkpoint.autoencoder, device if recipe.pictures.read == "video" else "cpu")
+    seen = [recipe.pictures.open(source, pictures, encoder, cache) for source in sources]
     ingredients = open_ingredients(mixture, sources, seen, codecs, rejections)
     return TrainingSource(ingredients, checkpoint.text, window, sampling, policy_dim=recipe.policy_dim), checkpoint
 

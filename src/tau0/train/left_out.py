@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tau0.data.aligned import AlignedSource
 from tau0.data.quarantine import Quarantined, check_quarantine
+from tau0.train.source import TrainingSource
 
-QUARANTINE_NAME, REJECTED_NAME = "quarantine.json", "rejected.json"
+QUARANTINE_NAME, REJECTED_NAME, UNSEEN_NAME = "quarantine.json", "rejected.json", "unseen.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class LeftOut:
         num_episodes: How many the dataset has.
         rejected: Samples, by reason.
         num_rows: How many rows there are to begin one at.
+        unseen: Numbers of those episodes whose pictures could not be read.
     """
 
     name: str
@@ -32,6 +34,7 @@ class LeftOut:
     num_episodes: int
     rejected: Mapping[str, int]
     num_rows: int
+    unseen: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, name: str, source: AlignedSource, unreadable: Mapping[int, str], rejected: Mapping[str, int]) -> LeftOut:
@@ -44,7 +47,13 @@ class LeftOut:
         episodes, total = (*source.quarantined, *unseen), len(source.dataset.episodes)
         check_quarantine(source.dataset.root, episodes, total)
         return cls(
-            name=name, dataset=source.dataset.root, episodes=episodes, num_episodes=total, rejected=rejected, num_rows=source.num_rows
+            name=name,
+            dataset=source.dataset.root,
+            episodes=episodes,
+            num_episodes=total,
+            rejected=rejected,
+            num_rows=source.num_rows,
+            unseen=tuple(sorted(unreadable)),
         )
 
     def sentences(self) -> list[str]:
@@ -76,3 +85,20 @@ def record_left_out(folder: Path, sources: Sequence[LeftOut]) -> list[str]:
         else:
             (folder / name).unlink(missing_ok=True)
     return [sentence for source in sources for sentence in source.sentences()]
+
+
+def record_unseen(folder: Path, source: TrainingSource) -> list[str]:
+    """Appends what could not be seen while training from video, which nobody knew before, and says it in a line for each source."""
+    said, lines = [], list[str]()
+    for samples in source.sources:
+        name, unseen = samples.ingredient.name, dict(sorted(samples.ingredient.pictures.unreadable.items()))
+        lines += [json.dumps({"source": name, "episode": episode, "reason": reason}) + "\n" for episode, reason in unseen.items()]
+        if unseen:
+            first, text = next(iter(unseen.items()))
+            said.append(
+                f"{name}: samples of {len(unseen)} episodes supervised nothing, see {UNSEEN_NAME}; the first, episode {first}: {text}"
+            )
+    if lines:
+        with (folder / UNSEEN_NAME).open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+    return said

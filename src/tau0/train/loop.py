@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from tau0.checkpoint import SamplingConfig
 from tau0.data.index import Stream
+from tau0.model.config import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.tensors import Batch
 from tau0.train.config import TrainConfig

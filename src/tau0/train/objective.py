@@ -11,9 +11,9 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tau0.checkpoint import SamplingConfig
 from tau0.data.index import Stream
 from tau0.flow import TIMESTEP_SCALE, add_noise, training_levels, velocity_target
+from tau0.model.config import SamplingConfig
 from tau0.model.world_model import WorldModel
 from tau0.tensors import Batch
 from tau0.train.config import TrainConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -97,14 +97,27 @@ class PictureEncoder:
         Returns:
             Half precision, shape (clips, f, z, hl, wl).
         """
-        together, encoded = max(1, self._frames_at_once // len(clips[0])), []
-        for start in range(0, len(clips), together):
-            video = pixels_to_tensor(np.stack(clips[start : start + together])).to(self._device)
+        encoded = []
+        for part in _parts(len(clips), max(1, self._frames_at_once // len(clips[0]))):
+            video = pixels_to_tensor(np.stack(clips[part])).to(self._device)
             if draws is not None:
-                video = torch.stack([draw(clip, view) for draw, clip in zip(draws[start : start + together], video, strict=True)])
+                video = torch.stack([draw(clip, view) for draw, clip in zip(draws[part], video, strict=True)])
             encoded.append(self._encode(rearrange(video, "n t c h w -> n c t h w")))
         return np.concatenate(encoded)
 
     def _encode(self, video: torch.Tensor) -> NDArray[np.float16]:
         latents = self._autoencoder.encode(video)
         return rearrange(latents, "n z f h w -> n f z h w").half().cpu().numpy()
+
+
+def _parts(count: int, most: int) -> Iterator[slice]:
+    """Neighbouring parts of `count`, of at most `most` each; every size is a power of two.
+
+    Convolutions are prepared for each new size of a batch, and what was prepared is kept: with any size that comes, as samples of video
+    bring it, memory would grow for thousands of steps.
+    """
+    start = 0
+    while start < count:
+        size = 1 << (min(most, count - start).bit_length() - 1)
+        yield slice(start, start + size)
+        start += size

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from tau0.checkpoint import SamplingConfig
 from tau0.contract import ContractError, Embodiment
 from tau0.data.aligned import AlignedSource
 from tau0.data.index import streams_of
 from tau0.data.mixture import MixtureSpec, mixture_to_json
-from tau0.model.config import WorldModelConfig
+from tau0.model.config import SamplingConfig, WorldModelConfig
 from tau0.model.encoders import AnyAutoencoderConfig
 from tau0.train.config import TrainConfig
 from tau0.train.ingredients import mixture_embodiment, source_layout
+from tau0.train.picture_plan import PicturePlan
+from tau0.train.recipe_file import recipe_fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Recipe:
         embodiment: The robot; None to take it from the mixture, together with the model's numbers.
         text: Identity of the text encoder; None for the sentence encoder that is installed.
         sampling: Numbers of steps and frames.
+        pictures: Where they come from, and how they are changed.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Recipe:
     embodiment: Embodiment | None = None
     text: str | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    pictures: PicturePlan = field(default_factory=PicturePlan)
 
     @property
     def policy_dim(self) -> int | None:
@@ -47,15 +49,21 @@ class Recipe:
         action, conditioning = self.model.action, self.model.conditioning
         return None if action is None or conditioning is None or action.dim == conditioning.action_dim else action.dim
 
-    def fingerprint(self, mixture: MixtureSpec, sources: Sequence[AlignedSource]) -> str:
-        """Changes with anything that would make resuming wrong; not with how long, how often or with how many workers."""
+    def described(self, mixture: MixtureSpec, sources: Sequence[AlignedSource]) -> dict[str, Any]:
+        """As JSON all that would make resuming wrong if it changed; not how long, how often, with how many workers, or read from where."""
         free: dict[str, Any] = {"minutes": 0.0, "max_steps": None, "checkpoint_minutes": 0.0, "workers": 0, "on_non_finite": "stop"}
         free |= {"evaluate_minutes": 0.0, "evaluate_episodes": 0}
-        fixed = replace(self, train=replace(self.train, **free))
+        fixed = asdict(replace(self, train=replace(self.train, **free)))
+        del fixed["pictures"]
+        changed = self.pictures.described()
         trained_on = json.loads(mixture_to_json(mixture))
         for told, source in zip(trained_on["sources"], sources, strict=True):
             told["dataset"] = source.num_rows
-        return hashlib.sha256(json.dumps([asdict(fixed), trained_on], sort_keys=True).encode()).hexdigest()[:16]
+        return {"recipe": fixed, "mixture": trained_on} | ({"pictures": changed} if changed else {})
+
+    def fingerprint(self, mixture: MixtureSpec, sources: Sequence[AlignedSource]) -> str:
+        """16 hex digits that change with what is described."""
+        return recipe_fingerprint(self.described(mixture, sources))
 
 
 def fitted(recipe: Recipe, mixture: MixtureSpec, sources: Sequence[AlignedSource]) -> Recipe:

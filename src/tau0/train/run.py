@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from tau0.checkpoint import CheckpointError
 from tau0.data.aligned import AlignedSource
@@ -30,6 +32,7 @@ from tau0.train.latent_store import LatentStore
 from tau0.train.left_out import LeftOut, record_left_out
 from tau0.train.picture_encoder import EncoderFacts
 from tau0.train.recipe import Recipe, fitted
+from tau0.train.recipe_file import keep_recipe
 from tau0.train.rejection import kept_rejections
 from tau0.train.stage_one import AutoencoderRecipe, ready_autoencoder
 from tau0.train.workers import run_workers
@@ -51,19 +54,29 @@ def run(plan: RunPlan, callbacks: Callbacks) -> Path:
     return plan.out / CHECKPOINT_FOLDER
 
 
-def prepare(plan: RunPlan, callbacks: Callbacks) -> Job:
-    """Everything before the world model: what is there already not again. Errors as `run`."""
+def prepare(plan: RunPlan, callbacks: Callbacks, more: Mapping[str, Any] = MappingProxyType({})) -> Job:
+    """Everything before the world model: what is there already not again. Errors as `run`.
+
+    Args:
+        plan: What is asked.
+        callbacks: Who is told.
+        more: JSON by name of what else would make resuming wrong if it changed.
+    """
     plan.out.mkdir(parents=True, exist_ok=True)
     recover_files(plan.out / CHECKPOINT_FOLDER)
     sources = align_sources(
-        plan.mixture, lambda name, done, total: callbacks.on_stage("rows", done / total, f"{name}: {done} of {total} episodes")
+        plan.mixture,
+        lambda name, done, total: callbacks.on_stage("rows", done / total, f"{name}: {done} of {total} episodes"),
+        plan.cache,
     )
     plan = replace(plan, recipe=fitted(plan.recipe, plan.mixture, sources))
     autoencoder = _autoencoder(plan, sources, callbacks)
     left_out = _encode(plan, sources, autoencoder, callbacks)
     for sentence in record_left_out(plan.out, left_out):
         callbacks.on_note(sentence)
-    return Job(plan=plan, fingerprint=plan.recipe.fingerprint(plan.mixture, sources))
+    unseen = {source.name: source.unseen for source in left_out if source.unseen}
+    described = {**plan.recipe.described(plan.mixture, sources), **({"unseen": unseen} if unseen else {}), **more}
+    return Job(plan=plan, fingerprint=keep_recipe(plan.out, described))
 
 
 def _autoencoder(plan: RunPlan, sources: Sequence[AlignedSource], callbacks: Callbacks) -> Autoencoder | WanAutoencoderConfig:
@@ -85,26 +98,34 @@ def _autoencoder(plan: RunPlan, sources: Sequence[AlignedSource], callbacks: Cal
 def _encode(
     plan: RunPlan, sources: Sequence[AlignedSource], autoencoder: Autoencoder | WanAutoencoderConfig, callbacks: Callbacks
 ) -> list[LeftOut]:
-    """Latents of every source that are not there yet, and what cannot be trained on."""
+    """Latents of every source that are not there yet, where they are read, and what cannot be trained on."""
     recipe, facts, codecs, left_out = plan.recipe, EncoderFacts.of(autoencoder), robot_codecs(sources), []
     window, pictures = geometry(plan.mixture, facts, recipe.sampling.num_memory)
-    handed = OwnAutoencoder.of(autoencoder) if isinstance(autoencoder, Autoencoder) else _published(autoencoder)
     for name, source in zip(source_names(plan.mixture), sources, strict=True):
-        store = LatentStore(source, pictures, facts)
-        try:
-            encode_source(
-                store, handed, local_crew(recipe.train.workers),
-                on_progress=lambda p, name=name: callbacks.on_stage(
-                    "latents", p.shards_done / p.shards, f"{name}: {p.shards_done} of {p.shards} shards"
-                ),
-                on_death=callbacks.on_note,
-            )  # fmt: skip
-        except EncodingFailedError as error:
-            raise TrainingFailedError(str(error)) from error
+        unseen: dict[int, str] = {}
+        if recipe.pictures.read == "latents":
+            store = LatentStore(source, pictures, facts, plan.cache)
+            _fill(store, name, recipe, autoencoder, callbacks)
+            unseen = {episode: reason for episode, _, reason in reversed(unreadable(store))}
         rejected = kept_rejections(plan.out / REJECTIONS_FOLDER, codecs[source.description.embodiment], source, window)
-        unseen = {episode: reason for episode, _, reason in reversed(unreadable(store))}
         left_out.append(LeftOut.of(name, source, unseen, rejected.counts))
     return left_out
+
+
+def _fill(store: LatentStore, name: str, recipe: Recipe, autoencoder: Autoencoder | WanAutoencoderConfig, callbacks: Callbacks) -> None:
+    """Encodes what is missing of one source's latents."""
+    try:
+        encode_source(
+            store,
+            OwnAutoencoder.of(autoencoder) if isinstance(autoencoder, Autoencoder) else _published(autoencoder),
+            local_crew(recipe.train.workers),
+            augmentation=recipe.pictures.augmentation,
+            num_variants=recipe.pictures.variants,
+            on_progress=lambda p: callbacks.on_stage("latents", p.shards_done / p.shards, f"{name}: {p.shards_done} of {p.shards} shards"),
+            on_death=callbacks.on_note,
+        )
+    except EncodingFailedError as error:
+        raise TrainingFailedError(str(error)) from error
 
 
 def _published(config: WanAutoencoderConfig) -> PublishedAutoencoder:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from tau0.checkpoint import SamplingConfig
+from tau0.model.config import SamplingConfig
 from tau0.train.config import TrainConfig
 from tau0.train.feed import Feed
 from tau0.train.finite import FiniteGuard

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tau0.checkpoint import fingerprint as checkpoint_fingerprint
 from tau0.model.world_model import WorldModel
 from tau0.train.agreement import first_says
 from tau0.train.job import CHECKPOINT_FOLDER, Callbacks, Job, RunPlan, open_source
+from tau0.train.left_out import record_unseen
 from tau0.train.lock import alone_in
 from tau0.train.loop import Networks, Progress
 from tau0.train.lora import LoraConfig, add_adapters, merged
@@ -49,12 +49,10 @@ class ShardedRun:
     lora: LoraConfig | None = None
     wandb_project: str | None = None
 
-    def fingerprint(self, recipe: str) -> str:
-        """That of the recipe, changed by where training starts and what is trained; not by how it is spread."""
-        if self.start is None and self.lora is None:
-            return recipe
-        start = "" if self.start is None else checkpoint_fingerprint(self.start)
-        return hashlib.sha256(f"{recipe} {start} {self.lora}".encode()).hexdigest()[:16]
+    def described(self) -> dict[str, Any]:
+        """As JSON where training starts and what is trained, which makes it another run; not how it is spread."""
+        start = {} if self.start is None else {"start": checkpoint_fingerprint(self.start)}
+        return start | ({} if self.lora is None else {"lora": asdict(self.lora)})
 
 
 def run_sharded(plan: RunPlan, launch: Launch, run: ShardedRun, callbacks: Callbacks) -> Path:
@@ -71,12 +69,17 @@ def run_sharded(plan: RunPlan, launch: Launch, run: ShardedRun, callbacks: Callb
     """
     with joined(launch), ExitStack() as held:
         first_does(lambda: held.enter_context(alone_in(plan.out)))
-        job, out = first_says(lambda: prepare(plan, callbacks)), plan.out
-        source, checkpoint = open_source(job, is_empty=run.start is not None)
+        job, out = first_says(lambda: prepare(plan, callbacks, run.described())), plan.out
+        device = f"cuda:{launch.local_rank}" if torch.cuda.is_available() else "cpu"
+        source, checkpoint = open_source(job, is_empty=run.start is not None, device=device)
         sharded = _sharded_job(job, checkpoint, run, launch, source)
         writer = MetricsWriter(out, _saved_step(out), run.wandb_project) if launch.rank == 0 else nullcontext()
         with writer as metrics:
             average, progress = train_sharded(sharded, lambda step: _report(step, metrics, callbacks))
+        if job.recipe.pictures.read == "video":
+            said = record_unseen(out, source)
+            for sentence in said if launch.rank == 0 else ():
+                callbacks.on_note(sentence)
         _export(checkpoint, sharded.networks, average, run.lora, progress, out / CHECKPOINT_FOLDER)
         if progress.fraction < 1:
             raise KeyboardInterrupt
@@ -104,7 +107,7 @@ def _sharded_job(job: Job, checkpoint: Checkpoint, run: ShardedRun, launch: Laun
         sampling=job.recipe.sampling,
         sharding=run.sharding,
         folder=job.out,
-        recipe=run.fingerprint(job.fingerprint),
+        recipe=job.fingerprint,
         place=Place(rank=launch.rank, world=launch.world),
         mesh=mesh,
     )

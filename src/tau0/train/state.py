@@ -16,6 +16,7 @@ from tau0.folders import recover_files, save_files
 from tau0.model.weights import load_exactly
 from tau0.train.agreement import first_says
 from tau0.train.parallel import local
+from tau0.train.recipe_file import differing_fields
 
 STATE_FOLDER = "state"
 _WEIGHTS, _AVERAGE, _OPTIMISER, _POSITION = "weights.safetensors", "average.safetensors", "optimiser.safetensors", "position.json"
@@ -92,11 +93,12 @@ def read_position(path: Path) -> Position:
 
 
 def check_recipe(position: Position, recipe: str, folder: Path) -> None:
-    """Raises `CheckpointError` when the state in `folder` belongs to another recipe than `recipe`."""
+    """Raises `CheckpointError`, with the fields that differ, when the state in `folder` belongs to another recipe than `recipe`."""
     if position.recipe != recipe:
+        why = "; ".join(differing_fields(folder, position.recipe, recipe)) or f"{position.recipe}, this one is {recipe}"
         raise CheckpointError(
-            f"{folder} holds a run of another recipe ({position.recipe}, this one is {recipe}): continue with the same preset, data and "
-            "settings, or choose another output folder"
+            f"{folder} holds a run of another recipe ({why}): continue with the same preset, data and settings, or choose another "
+            "output folder"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from tau0.checkpoint import Checkpoint, save
 from tau0.interrupts import interrupts_ignored
 from tau0.train.job import CHECKPOINT_FOLDER, Callbacks, Job, TrainingFailedError, open_source
+from tau0.train.left_out import record_unseen
 from tau0.train.lock import alone_in
 from tau0.train.loop import Networks, Progress, train
 from tau0.train.metrics import MetricsWriter
@@ -74,6 +75,8 @@ def _listen(workers: list[Any], reports: Queue[tuple[str, Any]], replies: Queue[
         return True
     if kind == "error":
         raise TrainingFailedError(value)
+    if kind == "note":
+        callbacks.on_note(value)
     if kind == "step":
         callbacks.on_step(value)
     if kind == "checkpoint":
@@ -109,6 +112,9 @@ def _train(place: Place, job: Job, reports: Queue[Any], replies: Queue[None], st
             metrics = held.enter_context(MetricsWriter(job.out, saved_step(job.out)))
         listener = _Reporter(job, checkpoint, metrics, reports, replies, stop)
         train(networks, source, config, recipe.sampling, job.out, job.fingerprint, place, listener)
+    if recipe.pictures.read == "video":
+        for sentence in record_unseen(job.out, source):
+            reports.put(("note", sentence))
 
 
 class _Reporter:
