@@ -105,6 +105,21 @@ def test_chosen_frames_of_files_that_others_wrote(shared: Path, name: str) -> No
     assert reader.read(episode, camera, np.array([0, 3]), 96, 128).shape == (2, 96, 128, 3)
 
 
+def test_batches_of_any_size_reach_the_autoencoder_in_few(own: Autoencoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, sizes = own.encode, list[int]()
+
+    def counted(video: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(video))
+        return encode(video)
+
+    monkeypatch.setattr(own, "encode", counted)
+    encoder, pictures = PictureEncoder(own, frames_at_once=12), np.random.default_rng(0).integers(0, 256, (29, 1, 32, 32, 3), np.uint8)
+    whole = encoder.encode(list(pictures))
+    assert sizes == [8, 8, 8, 4, 1]
+    assert (np.concatenate([encoder.encode(list(pictures[:7])), encoder.encode(list(pictures[7:]))]) == whole).all()
+    assert set(sizes) == {1, 2, 4, 8}
+
+
 def test_stills_are_the_pictures_encoded_one_by_one(dataset: Dataset, own: Autoencoder) -> None:
     source = recording(dataset, CAMERAS, every=3)
     pictures = LatentsFromVideo(source, SPEC, PictureEncoder(own))
