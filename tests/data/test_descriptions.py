@@ -70,7 +70,14 @@ def test_what_is_recorded_here_fits(recorded: Path) -> None:
     [
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"progres": "progress"}, r"unknown field 'progres' \(did you mean 'progress'\?\)"),
-        ({"kind": "telop"}, "kind: Input should be 'teleoperation', 'umi', 'egocentric' or 'rollout', got 'telop'"),
+        ({"kind": "telop"}, "kind is 'telop'; it may be teleoperation, umi, egocentric, rollout"),
+        ({"kind": "roll-out"}, r"kind is 'roll-out' \(did you mean 'rollout'\?\); it may be"),
+        (
+            {"supervises": {"vidio": 1}},
+            r"supervises.vidio is 'vidio' \(did you mean 'video'\?\); it may be video, action, dynamics, progress",
+        ),
+        ({"supervises": {}}, "supervises nothing; teleoperation may supervise video, action, dynamics, progress"),
+        ({"supervises": {"video": float("inf")}}, "gives video the weight inf, expected above 0"),
         ({"cameras": 3}, "cameras: .*, got 3"),
         ({"supervises": {"video": 0}}, "gives video the weight 0.0, expected above 0"),
         ({"kind": "egocentric", "supervises": {"action": 1}}, "is egocentric and may supervise video, not action"),

@@ -60,6 +60,7 @@ def test_impossible_weights_are_refused(weights: list[float]) -> None:
 
 
 DROID: dict[str, Any] = {"dataset": "droid", "description": "droid_v30"}
+PEOPLE: dict[str, Any] = {"name": "people", "kind": "egocentric", "embodiment": "person", "cameras": {"head": "eye"}}
 MIXTURE: dict[str, Any] = {
     "layout": "dual_arm",
     "rate_hz": 15,
@@ -116,7 +117,8 @@ def test_a_mixture_comes_back_from_what_was_written(tmp_path: Path) -> None:
     [
         ({"layuot": "dual_arm"}, r"unknown field 'layuot' \(did you mean 'layout'\?\)"),
         ({"layout": "dualarm"}, r"unknown layout 'dualarm' \(did you mean 'dual_arm'\?\); there are dual_arm,"),
-        ({"rate_hz": 0}, "rate_hz must be above 0, got 0"),
+        ({"rate_hz": 0}, "rate_hz must be above 0 and at most 1000, got 0"),
+        ({"rate_hz": 1e6}, "rate_hz must be above 0 and at most 1000, got 1000000"),
         ({"rate_hz": "fast"}, "rate_hz: .* got 'fast'"),
         ({"weigh": "hour"}, r"weigh is 'hour' \(did you mean 'hours'\?\); it may be hours, samples, tempered"),
         ({"weigh": "tempered"}, "'tempered' needs a temper in"),
@@ -145,6 +147,23 @@ def test_a_mixture_comes_back_from_what_was_written(tmp_path: Path) -> None:
         ({"sources": [{**DROID, "select": {"kind": ["failure"]}}]}, r"'sources.0.select.kind' \(did you mean 'kinds'\?\)"),
         ({"sources": [{**DROID, "select": {"kinds": ["failures"]}}]}, r"kinds.0 is 'failures' \(did you mean 'failure'\?\)"),
         ({"sources": [{**DROID, "select": {"per_task": [5, 5]}}]}, r"0 <= first < stop, got \[5, 5\]"),
+        (
+            {"sources": [{**DROID, "select": {"episodes": []}}]},
+            "select: episodes lists none, which selects nothing; leave it out to take all",
+        ),
+        ({"sources": [{**DROID, "select": {"kinds": []}}]}, "select: kinds lists none"),
+        (
+            {"sources": [{**DROID, "description": {**PEOPLE, "kind": "rollout"}}]},
+            "'people' is rollout without dynamics, of which neither policy nor simulator learns anything",
+        ),
+        (
+            {"sources": [{**DROID, "description": {**PEOPLE, "kind": "umi", "supervises": {"video": 1, "progress": 1}}}]},
+            "'people' supervises progress without dynamics, but progress is learnt by the simulator",
+        ),
+        (
+            {"sources": [{**DROID, "description": {**PEOPLE, "cameras": {}}}]},
+            "has no camera for head, right_hand; its description names none",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_mixture_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -158,6 +177,12 @@ def test_a_mixture_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "half.json").write_text('{"layout": ')
     with pytest.raises(MixtureError, match=r"half\.json: the file: Invalid JSON"):
         read_mixture(tmp_path / "half.json")
+
+
+def test_another_json_is_no_mixture(tmp_path: Path) -> None:
+    (tmp_path / "people.json").write_text(json.dumps(PEOPLE))
+    with pytest.raises(MixtureError, match=r"people\.json is no mixture: it has neither a layout nor sources$"):
+        read_mixture(tmp_path / "people.json")
 
 
 def test_selecting_takes_the_first_of_every_task_and_kind() -> None:

@@ -88,7 +88,7 @@ class SourceDescription:
         state: Parts of the layout that are measured, each with its columns.
         action: Parts that are executed; none for a source without actions.
         advice: Parts that should have been done, where the recording knows better than what was executed; else the action.
-        supervises: Signal to its weight, above 0. What is not listed is masked.
+        supervises: Signal to its weight, above 0, at least one. What is not listed is masked.
         progress: Column with labels in [-1, 1] that are already there; None to make them from segments and success.
         success: Column whose last row of an episode says whether it succeeded; "all" or "none" when they all did or did not; None
             where nobody knows. The recording's own flag of an episode goes first.
@@ -111,11 +111,13 @@ class SourceDescription:
     clock: Literal["timestamps", "frames"] = "timestamps"
 
     def __post_init__(self) -> None:
+        if not self.supervises:
+            raise ValueError(f"source {self.name!r} supervises nothing; {self.kind} may supervise {', '.join(MAY_SUPERVISE[self.kind])}")
         for signal, weight in self.supervises.items():
             if signal not in MAY_SUPERVISE[self.kind]:
                 allowed = ", ".join(MAY_SUPERVISE[self.kind])
                 raise ValueError(f"source {self.name!r} is {self.kind} and may supervise {allowed}, not {signal}")
-            if not weight > 0:
+            if not 0 < weight < math.inf:
                 raise ValueError(f"source {self.name!r} gives {signal} the weight {weight}, expected above 0; leave it out to mask it")
         for signal in ("action", "dynamics"):
             if signal in self.supervises and not self.action:

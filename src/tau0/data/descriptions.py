@@ -105,12 +105,12 @@ DROID_VIDEO_ONLY = SourceDescription(
     cameras=DROID.cameras,
     sizes={STATE: 7},
     state=_arm_of_droid(STATE),
-    supervises={"video": 1.0, "progress": 0.5},
+    supervises={"video": 1.0},
     success="all",
     clock="frames",
 )
 """The same robot without actions. All episodes were flagged successful by their source. Nobody recorded a clock: the nominal 4 frames a
-second are believed, and progress, which is discounted in time, counts half for it."""
+second are believed. Progress is learnt under executed actions, of which there are none here."""
 
 G1 = SourceDescription(
     name="g1_v21",
@@ -198,16 +198,25 @@ def _first(error: pydantic.ValidationError) -> str:
     """The first thing that is wrong, and how many more there are."""
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "unexpected_keyword_argument")
     problem, more = problems[0], len(problems) - 1
-    field = ".".join(str(place) for place in problem["loc"] if place not in ("numbers", "pose"))
+    field = ".".join(str(place) for place in problem["loc"] if place not in ("numbers", "pose", "[key]"))
     if problem["type"] == "unexpected_keyword_argument":
         hint = suggest(field.rsplit(".", 1)[-1], dict.fromkeys(_FIELDS))
         said = f"unknown field {field!r}{hint}"
     elif problem["type"] == "missing":
         said = f"field {field!r} is missing"
+    elif problem["type"] == "literal_error":
+        said = no_such_choice(field, problem)
     else:
         given = f", got {problem['input']!r:.80}" if field else ""
         said = f"{field + ': ' if field else ''}{problem['msg'].removeprefix('Value error, ')}{given}"
     return said + (f" (and {more} more)" if more else "")
+
+
+def no_such_choice(field: str, problem: Mapping[str, Any]) -> str:
+    """What pydantic says of a word that is none of those which a field may hold, in a sentence with the nearest."""
+    choices = dict.fromkeys(problem["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", "))
+    given = f"{problem['input']!r:.60}"
+    return f"{field} is {given}{suggest(str(problem['input']), choices)}; it may be {', '.join(choices)}"
 
 
 _FIELDS = tuple(name for owner in (SourceDescription, Pose, Numbers) for name in owner.__dataclass_fields__)

@@ -15,12 +15,15 @@ import pydantic
 from tau0.contract import Camera, Embodiment
 from tau0.data.catalogue import EpisodeInfo
 from tau0.data.description import SourceDescription
-from tau0.data.descriptions import PRESETS, find_description
-from tau0.data.index import Measure, Weighing
+from tau0.data.descriptions import PRESETS, find_description, no_such_choice
+from tau0.data.index import Measure, Weighing, streams_of
 from tau0.data.info import DatasetError, suggest
 from tau0.data.layout import LAYOUTS
 from tau0.data.schema import Kind
 from tau0.data.windows import WindowSpec
+
+MOST_HZ = 1000.0
+"""No robot is commanded faster. Every source is written out at the model's rate: a slip of the pen would fill the disk."""
 
 
 class MixtureError(DatasetError):
@@ -45,6 +48,9 @@ class Selection:
     def __post_init__(self) -> None:
         if self.per_task is not None and not 0 <= self.per_task[0] < self.per_task[1]:
             raise ValueError(f"per_task is first and stop, 0 <= first < stop, got {list(self.per_task)}")
+        for name in ("kinds", "episodes"):
+            if getattr(self, name) == ():
+                raise ValueError(f"{name} lists none, which selects nothing; leave it out to take all")
 
     def numbers(self, episodes: Sequence[EpisodeInfo], where: str) -> frozenset[int]:
         """Numbers of the episodes that are taken, out of all of a dataset's, called `where` in errors.
@@ -59,7 +65,7 @@ class Selection:
         first, stop = self.per_task or (0, len(episodes))
         chosen = set()
         for episode in episodes:
-            if episode.kind in (self.kinds or (episode.kind,)) and episode.index in (self.episodes or (episode.index,)):
+            if self._is_taken(episode):
                 stratum = episode.task, episode.kind
                 if first <= before[stratum] < stop:
                     chosen.add(episode.index)
@@ -69,6 +75,9 @@ class Selection:
             asked = {own.name: getattr(self, own.name) for own in fields(self) if getattr(self, own.name) is not None}
             raise MixtureError(f"select {asked} takes none of the {len(episodes)} episodes of {where} ({there})")
         return frozenset(chosen)
+
+    def _is_taken(self, episode: EpisodeInfo) -> bool:
+        return (self.kinds is None or episode.kind in self.kinds) and (self.episodes is None or episode.index in self.episodes)
 
 
 def _in_folder(path: Path, info: pydantic.ValidationInfo) -> Path:
@@ -112,7 +121,7 @@ class MixtureSpec:
 
     Attributes:
         layout: Name of the numbers of state and action, one of `LAYOUTS`.
-        rate_hz: Rows a second. Sources of any rate are resampled to it by timestamp.
+        rate_hz: Rows a second, at most `MOST_HZ`. Sources of any rate are resampled to it by timestamp.
         cameras: Roles in the order of the canvas, such as "head", with their sizes in pixels.
         sources: At least one.
         action_horizon: Steps of an action chunk.
@@ -140,8 +149,8 @@ class MixtureSpec:
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise ValueError(f"unknown layout {self.layout!r}{suggest(self.layout, LAYOUTS)}; there are {', '.join(LAYOUTS)}")
-        if not 0 < self.rate_hz < float("inf"):
-            raise ValueError(f"rate_hz must be above 0, got {self.rate_hz}")
+        if not 0 < self.rate_hz <= MOST_HZ:
+            raise ValueError(f"rate_hz must be above 0 and at most {MOST_HZ:g}, got {self.rate_hz}")
         if (self.temper is not None) != (self.weigh == "tempered"):
             needs = "needs a temper in [0, 1]" if self.temper is None else f"does not know temper {self.temper}"
             raise ValueError(f"weigh {self.weigh!r} {needs}; only 'tempered' has one")
@@ -192,9 +201,23 @@ class MixtureSpec:
             roles = source.description.cameras
             if not set(self.roles) & set(roles):
                 hint = suggest(self.roles[0], dict(roles))
-                raise ValueError(f"source {number} ({source.dataset}) has no camera for {', '.join(self.roles)}{hint}: {', '.join(roles)}")
+                known = ", ".join(roles) or "none"
+                raise ValueError(
+                    f"source {number} ({source.dataset}) has no camera for {', '.join(self.roles)}{hint}; its description names {known}"
+                )
+            if lack := _unlearnt(source.description):
+                raise ValueError(f"source {number} ({source.dataset}): {lack}")
             if source in self.sources[:number]:
                 raise ValueError(f"source {number} ({source.dataset}) is there twice: give one a greater weight instead")
+
+
+def _unlearnt(description: SourceDescription) -> str:
+    """Why no batch would ever hold what a source shall supervise; "" where all of it is learnt."""
+    if "progress" in description.supervises and "dynamics" not in description.supervises:
+        return f"{description.name!r} supervises progress without dynamics, but progress is learnt by the simulator, under executed actions"
+    if not streams_of(description):
+        return f"{description.name!r} is {description.kind} without dynamics, of which neither policy nor simulator learns anything"
+    return ""
 
 
 def read_mixture(path: str | Path) -> MixtureSpec:
@@ -209,7 +232,10 @@ def read_mixture(path: str | Path) -> MixtureSpec:
     try:
         return _adapter().validate_json(path.read_bytes(), context={"folder": path.parent})
     except pydantic.ValidationError as error:
-        raise MixtureError(f"{path}: {'; '.join(map(_said, error.errors(include_url=False)))}") from error
+        problems = error.errors(include_url=False)
+        if {("layout",), ("sources",)} <= {problem["loc"] for problem in problems if problem["type"] == "missing"}:
+            raise MixtureError(f"{path} is no mixture: it has neither a layout nor sources") from error
+        raise MixtureError(f"{path}: {'; '.join(map(_said, problems))}") from error
 
 
 def mixture_to_json(mixture: MixtureSpec) -> str:
@@ -235,6 +261,5 @@ def _said(problem: Any) -> str:
     if problem["type"] == "value_error":
         return (f"{place}: " if place else "") + problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "literal_error":
-        choices = dict.fromkeys(problem["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", "))
-        return f"{place} is {given}{suggest(str(problem['input']), choices)}; it may be {', '.join(choices)}"
+        return no_such_choice(place, problem)
     return f"{place or 'the file'}: {problem['msg']}, got {given}"

@@ -106,8 +106,8 @@ class Labels:
             what = f"texts that belong to no row: {listed([repr(dataset.tasks[index]) for index in unused], 4)} ({len(unused)} in all)"
             found.append(_finding("note", "instructions", where, what, "nothing to do"))
         if ACTION not in dataset.features:
-            what = f"there is no feature {ACTION!r}"
-            found.append(_finding("warning", "supervision", "meta/info.json", what, "it can supervise video, and progress where labelled"))
+            what, advice = f"there is no feature {ACTION!r}", "it can supervise video alone: progress is learnt under executed actions"
+            found.append(_finding("warning", "supervision", "meta/info.json", what, advice))
         if not dataset.cameras:
             advice = "it can supervise actions alone, if anything"
             found.append(_finding("warning", "supervision", "meta/info.json", "there is no camera", advice))
