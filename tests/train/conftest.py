@@ -54,10 +54,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture
 def data(dataset: Dataset, tmp_path: Path) -> Path:
-    """The folder of a copy that may be written to."""
+    """The folder of a copy that may be written to, without what was worked out beside the original."""
     copy = tmp_path / "data"
     for path in dataset.root.rglob("*"):
-        if path.is_file():
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(dataset.root).parts):
             target = copy / path.relative_to(dataset.root)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())

@@ -22,7 +22,6 @@ from tau0.train.run import prepare
 from tau0.train.source import TrainingSource
 
 PRESET = tiny()
-assert PRESET.autoencoder is not None
 TRAIN = TrainConfig(workers=1, policy_batch=12, simulator_batch=12, autoencoder=AutoencoderTraining(minutes=0.01, num_frames=60, batch=4))
 TERMS = {"policy": ("policy_video", "action"), "simulator": ("simulator_video", "progress")}
 LABELLED, FILM, ROLLOUT = range(3)
@@ -32,6 +31,7 @@ Opened = tuple[TrainingSource, Checkpoint]
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     folder = tmp_path_factory.mktemp("together")
+    assert PRESET.autoencoder is not None
     recipe = Recipe(name="tiny", model=PRESET.model, autoencoder=PRESET.autoencoder, train=TRAIN)
     job = prepare(RunPlan(recipe=recipe, mixture=read_mixture(write_mixture(folder)), out=folder / "run"), Callbacks())
     source, checkpoint = open_source(job)
