@@ -54,7 +54,9 @@ install_packages() {
   torch=$(grep -x 'torch==[0-9.]*' constraints.txt)
   say "installing $torch, then the rest (about 2 GB on disk, a few minutes on a slow line)"
   .venv/bin/python -m pip install -q -c constraints.txt "$torch"
-  .venv/bin/python -m pip install -q -c constraints.txt -e '.[sim,text,wan,lora,report,train,dev]'
+  .venv/bin/python -m pip install -q -c constraints.txt -e '.[sim,text,wan,lora,report,train,serve,dev]'
+  # The genuine client of another project, for the tests alone. It asks for a NumPy below 2 and works with this one.
+  .venv/bin/python -m pip install -q -c constraints.txt --no-deps openpi-client
 }
 
 make_venv
