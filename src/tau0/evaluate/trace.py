@@ -16,18 +16,22 @@ from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from tau0.contract import ActionChunk, Candidates, Choice, Decision, Pixels
+from tau0.evaluate.trace_reader import (
+    ARRAYS_NAME,
+    JSON_NAME,
+    PICTURES,
+    TraceError,
+    TraceReader,
+    num_frames,
+    read_arrays,
+    read_fields,
+    read_small_arrays,
+)
 
 FORMAT = "tau0-trace-1"
-JSON_NAME = "trace.json"
-ARRAYS_NAME = "arrays.safetensors"
-
-
-class TraceError(ValueError):
-    """A trace on disk cannot be read. The message names the file, the field, and what was expected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +110,22 @@ def read_trace(folder: Path) -> EpisodeTrace:
     Raises:
         TraceError: A file is missing or damaged, or a field is absent or of the wrong type or shape.
     """
+    return _read(folder, read_fields(folder / JSON_NAME), read_arrays(folder / ARRAYS_NAME))
+
+
+def read_trace_blindly(folder: Path) -> EpisodeTrace:
+    """The trace in `folder` without any picture, real or imagined: a hundredth of the bytes. Raises as `read_trace`."""
+    fields = read_fields(folder / JSON_NAME)
+    for decision in fields.get("decisions", []) if isinstance(fields, dict) else []:
+        for stage in ("proposals", "revision"):
+            if isinstance(decision, dict) and isinstance(decision.get(stage), list):
+                decision[stage] = [name for name in decision[stage] if name != PICTURES]
+    return _read(folder, fields, read_small_arrays(folder / ARRAYS_NAME))
+
+
+def _read(folder: Path, fields: Any, arrays: Mapping[str, NDArray[Any]]) -> EpisodeTrace:
     path = folder / JSON_NAME
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TraceError(f"{folder} holds no {JSON_NAME}; is it a trace folder?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TraceError(f"{path} is not JSON: {error}") from None
-    reader = _Reader(path, fields, _read_arrays(folder / ARRAYS_NAME))
+    reader = TraceReader(path, fields, arrays)
     if (version := reader.get("format", str)) != FORMAT:
         raise TraceError(f"{path}: field 'format' is {version!r}, expected {FORMAT!r}")
     try:
@@ -142,10 +154,20 @@ def read_traces(folder: Path) -> tuple[EpisodeTrace, ...]:
     Raises:
         TraceError: There is none, or one is malformed.
     """
+    return tuple(read_trace(path) for path in trace_folders(folder))
+
+
+def trace_folders(folder: Path) -> tuple[Path, ...]:
+    """The `episode-*` folders in `folder`, by name. Raises `TraceError` when there is none."""
     found = sorted(path for path in folder.glob("episode-*") if path.is_dir())
     if not found:
         raise TraceError(f"{folder} holds no folder named episode-*; run `tau0 demo` to record some")
-    return tuple(read_trace(path) for path in found)
+    return tuple(found)
+
+
+def has_video(folder: Path) -> bool:
+    """Whether the trace in `folder` holds real video. Raises `TraceError` when its arrays cannot be read."""
+    return num_frames(folder / ARRAYS_NAME) > 0
 
 
 def _json_of(trace: EpisodeTrace) -> dict[str, Any]:
@@ -205,74 +227,17 @@ def _arrays_of(trace: EpisodeTrace) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise TraceError(f"{path.parent} holds no {ARRAYS_NAME}; the trace is incomplete") from None
-    except SafetensorError as error:
-        raise TraceError(f"{path} is not a safetensors file: {error}") from None
-
-
-class _Reader:
-    """Typed access to the JSON fields and arrays of a trace, with errors that say where."""
-
-    def __init__(self, path: Path, fields: Any, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> None:
-        if not isinstance(fields, dict):
-            raise TraceError(f"{path}: {f'field {prefix!r}' if prefix else 'the file'} is a {type(fields).__name__}, expected an object")
-        self._path, self._fields, self._arrays, self._prefix = path, fields, arrays, prefix
-
-    def child(self, name: str, fields: Any) -> _Reader:
-        return _Reader(self._path, fields, self._arrays, self.name(name))
-
-    def name(self, key: str) -> str:
-        return f"{self._prefix}.{key}" if self._prefix else key
-
-    def get(self, key: str, kind: type[Any]) -> Any:
-        if key not in self._fields:
-            raise TraceError(f"{self._path}: field {self.name(key)!r} is missing")
-        value = self._fields[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise TraceError(f"{self._path}: field {self.name(key)!r} is {value!r}, expected {kind.__name__}")
-        return value
-
-    def optional(self, key: str, kind: type[Any]) -> Any:
-        return None if key in self._fields and self._fields[key] is None else self.get(key, kind)
-
-    def known(self, key: str, kind: type[Any], otherwise: Any) -> Any:
-        """A field that older traces do not have."""
-        return self.get(key, kind) if key in self._fields else otherwise
-
-    def number(self, key: str) -> float:
-        try:
-            return float(self._fields[key])
-        except KeyError:
-            raise TraceError(f"{self._path}: field {self.name(key)!r} is missing") from None
-        except (TypeError, ValueError):
-            raise TraceError(f"{self._path}: field {self.name(key)!r} is {self._fields[key]!r}, expected a number") from None
-
-    def array(self, key: str, dtype: type[np.generic], ndim: int) -> NDArray[Any]:
-        path = self._path.parent / ARRAYS_NAME
-        if self.name(key) not in self._arrays:
-            raise TraceError(f"{path}: field {self.name(key)!r} is missing")
-        array = self._arrays[self.name(key)]
-        if array.dtype != dtype or array.ndim != ndim:
-            wanted = f"{dtype.__name__} with {ndim} dimensions"
-            raise TraceError(f"{path}: field {self.name(key)!r} is {array.dtype} of shape {array.shape}, expected {wanted}")
-        return array
-
-
-def _read_decision(reader: _Reader) -> Decision:
+def _read_decision(reader: TraceReader) -> Decision:
     choice = reader.get("choice", str)
     if choice not in get_args(Choice):
-        raise TraceError(f"{reader._path}: field {reader.name('choice')!r} is {choice!r}, expected one of {get_args(Choice)}")
+        raise TraceError(f"{reader.path}: field {reader.name('choice')!r} is {choice!r}, expected one of {get_args(Choice)}")
     times = reader.child("milliseconds", reader.get("milliseconds", dict))
     revised = reader.optional("revision", list)
     proposals = _read_candidates(reader.child("proposals", {}), reader.get("proposals", list))
     revision = None if revised is None else _read_candidates(reader.child("revision", {}), revised)
     chosen, count = reader.get("chosen", int), len((revision if choice == "revised" and revision else proposals).actions)
     if not 0 <= chosen < count:
-        raise TraceError(f"{reader._path}: field {reader.name('chosen')!r} is {chosen}, expected 0 to {count - 1}")
+        raise TraceError(f"{reader.path}: field {reader.name('chosen')!r} is {chosen}, expected 0 to {count - 1}")
     return Decision(
         step=reader.get("step", int),
         mode=reader.get("mode", str),
@@ -290,7 +255,7 @@ def _read_decision(reader: _Reader) -> Decision:
     )
 
 
-def _read_candidates(reader: _Reader, present: list[str]) -> Candidates:
+def _read_candidates(reader: TraceReader, present: list[str]) -> Candidates:
     return Candidates(
         actions=reader.array("actions", np.float32, 3),
         scores=reader.array("scores", np.float32, 1) if "scores" in present else None,
