@@ -123,3 +123,13 @@ def test_motion_of_relative_actions_is_zero_at_the_state() -> None:
     motion = chunk_motion(config, codec.encode(robot, state.expand(2, -1)), state, steps=8)
     assert float(motion[0]) == pytest.approx(0.0, abs=1e-6)
     assert float(motion[1]) == pytest.approx(0.6, rel=1e-4)
+
+
+def test_displacements_move_whatever_their_codec_leaves_as_it_is() -> None:
+    """A mixture's codec is relative and measures no number of Meta-World's from the state, so that standing still is still zero."""
+    identity = Normaliser(mean=(0.0,) * 4, std=(0.5,) * 4)
+    codec = ActionCodec(action=identity, state=identity, reference="relative", grippers=(0, 1, 2, 3))
+    config, state = replace(tiny_config(), codec=codec), torch.tensor([0.2, -0.1, 0.3, 0.9])
+    robot = torch.stack([torch.zeros(9, 4), torch.full((9, 4), 0.25)])
+    motion = chunk_motion(config, codec.encode(robot, state.expand(2, -1)), state, steps=8)
+    assert motion.tolist() == pytest.approx([0.0, 0.5], abs=1e-4)

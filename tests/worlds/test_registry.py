@@ -10,7 +10,7 @@ from tau0.collect.run import CollectConfig
 from tau0.collect.units import CollectError
 from tau0.worlds import metaworld, two_arm
 from tau0.worlds.instructions import UnknownTaskError, held_out_instructions, train_instructions
-from tau0.worlds.registry import SUITES, MixedRobotsError, embodiment_of, make_world
+from tau0.worlds.registry import GROUPS, ROBOTS, SUITES, MixedRobotsError, embodiment_of, make_world
 
 
 def test_every_task_of_every_suite_has_words_and_a_robot() -> None:
@@ -24,6 +24,7 @@ def test_every_task_of_every_suite_has_words_and_a_robot() -> None:
 
 def test_the_groups_of_mt50_are_the_whole_and_do_not_overlap() -> None:
     groups = [SUITES[f"mt50-{name}"] for name in ("easy", "medium", "hard", "very-hard")]
+    assert list(GROUPS.values()) == groups
     assert [len(group) for group in groups] == [28, 11, 6, 5]
     assert sorted(task for group in groups for task in group) == sorted(SUITES["mt50"])
     assert {"reach-v3", "peg-unplug-side-v3", "lever-pull-v3"} <= set(groups[0])
@@ -37,6 +38,10 @@ def test_the_held_out_tasks_are_those_of_the_simulator() -> None:
 
     assert set(SUITES["ml45-test"]) == set(ML45_V3["test"])
     assert set(SUITES["ml45-train"]) == set(ML45_V3["train"])
+
+
+def test_recordings_name_their_robot() -> None:
+    assert {name: robot.name for name, robot in ROBOTS.items()} == {name: name for name in ("metaworld-sawyer", "robosuite-two-panda")}
 
 
 def test_an_unknown_task_of_two_arms_gets_a_suggestion() -> None:

@@ -30,8 +30,9 @@ class Demo:
 
     Attributes:
         checkpoint: Folder of a checkpoint or of a training run, or the word shipped.
-        suite: demo (five tasks) or mt50 (all fifty). Ignored when tasks are given.
-        tasks: Meta-World tasks, such as reach-v3 push-v3.
+        suite: demo (five tasks), mt50 (all fifty; mt50-easy, -medium, -hard, -very-hard are its groups), ml45-train, ml45-test, or
+            two-arm. Ignored when tasks are given.
+        tasks: Such as reach-v3 push-v3.
         episodes_per_task: Initial states for each task.
         mode: single (the first plan drawn), rcs (the most consistent of several) or full (simulate and revise where unsure).
         candidates: Plans drawn at each decision.

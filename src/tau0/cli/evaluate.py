@@ -41,7 +41,8 @@ STILL_BELOW = 0.1
 class Evaluate:
     """Measure how often a checkpoint solves its tasks, from initial states that it was not trained on.
 
-    Every mode meets the same initial states and the same noise. Ctrl-C keeps finished episodes, and the same command goes on.
+    Every mode meets the same initial states and the same noise. Ctrl-C keeps finished episodes, and the same command goes on. MT50 as
+    others report it: --suite mt50 --episodes 10 --max-steps 500, which prints the four groups of difficulty and their mean as well.
 
     Attributes:
         checkpoint: Folder of a checkpoint or of a training run, or the word shipped.
@@ -99,8 +100,10 @@ class Evaluate:
     def run(self, console: Console, stderr: Console) -> int:  # noqa: ARG002
         """Evaluates what is missing in `out`, and prints the table."""
         from tau0.evaluate.agreement import agreement_table, agreements
+        from tau0.evaluate.groups import group_table
         from tau0.evaluate.loss_split import loss_table, split_loss
         from tau0.evaluate.table import success_table, summarize
+        from tau0.worlds.registry import GROUPS
 
         modes = choose_modes(self._wanted_modes())
         tasks = choose_tasks(self.suite, self.tasks)
@@ -132,7 +135,10 @@ class Evaluate:
         )
         with Bars(console) as bars:
             records = loop.run(list_episodes(tasks, seeds, wording), self.out, bars)
-        console.print(success_table(summarize(records), f"{self.checkpoint}, {wording} instructions, seeds {seeds[0]} to {seeds[-1]}"))
+        summaries = summarize(records)
+        console.print(success_table(summaries, f"{self.checkpoint}, {wording} instructions, seeds {seeds[0]} to {seeds[-1]}"))
+        if (by_group := group_table(summaries, GROUPS, "Meta-World MT50 by difficulty")) is not None:
+            console.print(by_group)
         if self.loss_split:
             console.print(loss_table(split_loss(records)))
         if self.outcomes or set(modes) & set(ORACLES):

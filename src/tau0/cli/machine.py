@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tau0 import __version__
 
-_PACKAGES = ("torch", "numpy", "mujoco", "metaworld")
+_PACKAGES = ("torch", "numpy", "mujoco", "metaworld", "robosuite")
 
 
 def machine() -> str:

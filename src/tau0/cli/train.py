@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -14,22 +12,18 @@ from rich.console import Console
 from tau0 import __version__
 from tau0.cli.arguments import UsageError, at_least, choose
 from tau0.cli.bars import Bars
-from tau0.cli.evaluate import ClosedLoop, list_episodes
 from tau0.cli.folders import writable_folder
 from tau0.cli.machine import machine, today, versions
-from tau0.cli.shipped import count_scores
 from tau0.cli.spread import Spread, quiet_unless_first
+from tau0.cli.watch import Evaluation, Watch, tasks_of_a_world
 
 if TYPE_CHECKING:
+    from tau0.contract import Embodiment
     from tau0.data.mixture import MixtureSpec
-    from tau0.train.loop import Progress
     from tau0.train.picture_plan import PicturePlan
     from tau0.train.run import Recipe
 
 MIXTURE_SUFFIX = ".json"
-CLOSED_LOOP_NAME = "closed_loop.jsonl"
-MAX_STEPS = 300
-_SHORT = {"policy_video": "video", "action": "action", "simulator_video": "future", "progress": "progress"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +45,8 @@ class Train:
         separate: Train a simulator of its own beside the policy, instead of one trunk for both.
         seed: Of initialisation, order and noise.
         checkpoint_minutes: Between two checkpoints from which training can go on.
-        evaluate_minutes: Between two evaluations in closed loop, Meta-World alone, 0 for none. Results go to OUT/closed_loop.jsonl.
+        evaluate_minutes: Between two evaluations in closed loop, of what `tau0 collect` recorded, 0 for none. Results go to
+            OUT/closed_loop.jsonl.
         evaluate_episodes: Episodes a task of such an evaluation.
         candidates: Plans a decision for which the gate is chosen.
         gate_share: Share of decisions that the gate shall let pass without simulation, above 0 and at most 1.
@@ -108,10 +103,12 @@ class Train:
         from tau0.train.run import Callbacks, RunPlan, run
         from tau0.train.sharded_run import run_sharded
 
+        if not self._is_mixture:
+            recipe = replace(recipe, embodiment=recorded_robot(self.data))
         launch, mixture = self.spread.launch(), self._mixture(recipe)
-        if recipe.embodiment is not None:
+        if not self._is_mixture:
             check_held_out(mixture)
-        watch = _Watch(bars, self._evaluation(mixture, bars))
+        watch = Watch(bars, self._evaluation(mixture, bars))
         callbacks = Callbacks(on_stage=bars.show, on_note=bars.say, on_step=watch.on_step, on_checkpoint=watch.on_checkpoint)
         plan = RunPlan(
             recipe=recipe,
@@ -152,6 +149,11 @@ class Train:
         else:
             bars.say(f"gate: threshold {gate.threshold:.3f}, {gate.chosen_by}")
 
+    @property
+    def _is_mixture(self) -> bool:
+        """Whether the data are a file that names datasets."""
+        return self.data.suffix == MIXTURE_SUFFIX
+
     def _mixture(self, recipe: Recipe) -> MixtureSpec:
         """What is trained on: the one dataset, or the file's."""
         from tau0.data.mixture import read_mixture
@@ -162,11 +164,11 @@ class Train:
         return dataset_mixture(self.data, recipe.embodiment, recipe.sampling.num_future)
 
     def _recipe(self) -> Recipe:
+        """What is asked for; the robot is left to the data."""
         from tau0.model.encoder_folder import EncoderFolderError
         from tau0.model.encoders import PublishedEncoders
         from tau0.presets import PRESETS
         from tau0.train.run import Recipe
-        from tau0.worlds.metaworld import EMBODIMENT
 
         preset = PRESETS[choose("preset", self.preset, PRESETS)]()
         if preset.autoencoder is None and self.spread.start is None:
@@ -195,11 +197,10 @@ class Train:
             autoencoder=own,
             on_non_finite=self.on_non_finite,
         )
-        robot = None if self.data.suffix == MIXTURE_SUFFIX else EMBODIMENT
         if preset.autoencoder is not None:
             own_encoder = preset.autoencoder
-            return Recipe(name=self.preset, embodiment=robot, model=preset.model, autoencoder=own_encoder, train=train, pictures=pictures)
-        if robot is not None:
+            return Recipe(name=self.preset, model=preset.model, autoencoder=own_encoder, train=train, pictures=pictures)
+        if not self._is_mixture:
             raise UsageError(f"preset {self.preset} is trained on a mixture: --data {self.data} should be a file *{MIXTURE_SUFFIX}")
         try:
             autoencoder, text = PublishedEncoders.from_environment().describe(preset.model.trunk.text_length)
@@ -234,66 +235,29 @@ class Train:
             "date": today(),
         }
 
-    def _evaluation(self, mixture: MixtureSpec, bars: Bars) -> _Evaluation | None:
-        from tau0.data.episodes import Dataset
-
+    def _evaluation(self, mixture: MixtureSpec, bars: Bars) -> Evaluation | None:
         if self.evaluate_minutes == 0:
             return None
-        if mixture.layout != "metaworld":
-            raise UsageError(f"--evaluate-minutes acts in Meta-World, the mixture's layout is {mixture.layout}")
-        episodes = [episode for source in mixture.sources for episode in Dataset.open(source.dataset).episodes]
-        tasks = tuple(dict.fromkeys(episode.task for episode in episodes if episode.task))
-        return _Evaluation(
+        tasks = tasks_of_a_world(mixture)
+        return Evaluation(
             every_minutes=self.evaluate_minutes, tasks=tasks, episodes=self.evaluate_episodes, workers=self.workers, out=self.out, bars=bars
         )
 
 
-class _Watch:
-    """Shows training as it goes, and evaluates when an evaluation is due."""
+def recorded_robot(data: Path) -> Embodiment:
+    """The robot of one of our worlds with which a dataset was recorded.
 
-    def __init__(self, bars: Bars, evaluation: _Evaluation | None) -> None:
-        self._bars, self._evaluation = bars, evaluation
-        self._minutes: float = 0.0
-        self._evaluated_at: float | None = None
+    Raises:
+        DatasetError: It cannot be read.
+        UsageError: It was recorded with another robot, which only a mixture can describe.
+    """
+    from tau0.data.episodes import Dataset
+    from tau0.worlds.registry import ROBOTS
 
-    def on_step(self, progress: Progress) -> None:
-        """One step of the world model."""
-        losses = ", ".join(f"{_SHORT.get(name, name)} {loss:.3f}" for name, loss in progress.losses.items())
-        self._minutes = progress.seconds / 60
-        if self._evaluated_at is None:
-            self._evaluated_at = self._minutes
-        self._bars.show("world model", min(progress.fraction, 1.0), f"step {progress.step}: {losses}")
-
-    def on_checkpoint(self, folder: Path, fraction: float) -> None:
-        """A checkpoint that can be evaluated."""
-        if self._evaluation is None or self._evaluated_at is None:
-            return
-        if fraction >= 1 or self._minutes - self._evaluated_at >= self._evaluation.every_minutes:
-            self._evaluated_at = self._minutes
-            self._evaluation(folder, self._minutes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Evaluation:
-    """A few closed-loop episodes of a checkpoint that is still being trained. It has no gate yet, so the mode is "single"."""
-
-    every_minutes: float
-    tasks: tuple[str, ...]
-    episodes: int
-    workers: int
-    out: Path
-    bars: Bars
-
-    def __call__(self, folder: Path, minutes: float) -> None:
-        """Evaluates, prints one line, appends one to `closed_loop.jsonl`."""
-        loop = ClosedLoop(checkpoint=folder, modes=("single",), candidates=1, workers=self.workers, max_steps=MAX_STEPS)
-        episodes = list_episodes(self.tasks, range(self.episodes), "training")
-        with tempfile.TemporaryDirectory(prefix="tau0-") as scratch:
-            records = loop.run(episodes, Path(scratch) / "episodes.jsonl", self.bars, f"at {minutes:.0f} min")
-        scores = count_scores(records)["single"]
-        line = {"minutes": round(minutes, 2), "single": scores}
-        with (self.out / CLOSED_LOOP_NAME).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        solved, trials = sum(s for s, _ in scores.values()), sum(n for _, n in scores.values())
-        by_task = ", ".join(f"{task} {s}/{n}" for task, (s, n) in scores.items())
-        self.bars.say(f"after {minutes:.0f} minutes: {solved} of {trials} episodes solved ({by_task})")
+    name = Dataset.open(data).info.robot
+    if name not in ROBOTS:
+        raise UsageError(
+            f"{data} was recorded with the robot {name or 'unknown'}, `tau0 collect` records {' or '.join(ROBOTS)}: "
+            f"say what its numbers mean in a mixture, a file *{MIXTURE_SUFFIX}"
+        )
+    return ROBOTS[name]

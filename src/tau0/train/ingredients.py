@@ -11,10 +11,12 @@ import numpy as np
 from tau0.actions import ActionCodec
 from tau0.contract import ActionSpec, ContractError, Embodiment
 from tau0.data.aligned import AlignedSource
+from tau0.data.description import SourceDescription
 from tau0.data.descriptions import PRESETS
 from tau0.data.episodes import Dataset
 from tau0.data.layout import LAYOUTS, Layout
 from tau0.data.mixture import MixtureSource, MixtureSpec
+from tau0.data.schema import ACTION
 from tau0.data.source_facts import SourceFacts
 from tau0.data.source_statistics import SourceStatistics
 from tau0.data.windows import WindowSpec
@@ -23,28 +25,47 @@ from tau0.train.picture_encoder import EncoderFacts
 from tau0.train.pictures import PictureSource
 from tau0.train.rejection import Rejections
 from tau0.train.samples import Ingredient
+from tau0.worlds.registry import ROBOTS
 
 CHUNK = 65536
 GRIPPER = "gripper"
+COLLECTED = {"metaworld": "metaworld", "two_arm": "dual_arm"}
+"""Descriptions of what `tau0 collect` records, and the layout of each."""
 
 
 def dataset_mixture(root: Path, embodiment: Embodiment, num_future: int) -> MixtureSpec:
     """A mixture of one dataset that `tau0 collect` recorded with this robot.
 
     Raises:
-        ContractError: When the dataset does not fit the embodiment. The first field that differs is named.
+        ContractError: When the dataset does not fit the embodiment, whose first field that differs is named, or nothing that `tau0 collect`
+            records has its cameras and actions.
         DatasetError: When the dataset cannot be read.
     """
     Dataset.open(root).check_against(embodiment)
+    description = _collected(embodiment)
     return MixtureSpec(
-        layout="metaworld",
+        layout=COLLECTED[description.name],
         rate_hz=embodiment.control_hz,
         cameras=embodiment.cameras,
-        sources=(MixtureSource(dataset=root, description=PRESETS["metaworld"]),),
+        sources=(MixtureSource(dataset=root, description=description),),
         action_horizon=embodiment.action_horizon,
         frame_stride=embodiment.frame_stride,
         num_future=num_future,
         weigh="samples",
+    )
+
+
+def _collected(embodiment: Embodiment) -> SourceDescription:
+    """What the numbers of such a robot mean: told by its cameras and its number of actions, of any size and rate."""
+    cameras = {camera.name for camera in embodiment.cameras}
+    for name in COLLECTED:
+        description = PRESETS[name]
+        if set(description.cameras.values()) == cameras and description.sizes[ACTION] == embodiment.action.dim:
+            return description
+    robots = " or ".join(f"{', '.join(PRESETS[name].cameras)} and {PRESETS[name].sizes[ACTION]} actions" for name in COLLECTED)
+    raise ContractError(
+        f"{embodiment.name} has cameras {', '.join(sorted(cameras))} and {embodiment.action.dim} actions, what `tau0 collect` records has "
+        f"{robots}: train on a mixture, which says what the numbers mean"
     )
 
 
@@ -120,7 +141,7 @@ def source_facts(mixture: MixtureSpec, sources: Sequence[AlignedSource]) -> tupl
     )
 
 
-def own_robot(sources: Sequence[AlignedSource]) -> str:
+def own_robot(sources: Sequence[AlignedSource] | Sequence[MixtureSource]) -> str:
     """The robot that the checkpoint acts for: that of the first source that the policy imitates, or else of the first."""
     imitated = [source for source in sources if "action" in source.description.supervises]
     return (imitated or list(sources))[0].description.embodiment
@@ -133,8 +154,20 @@ def absent_numbers(sources: Sequence[AlignedSource], policy_dim: int) -> tuple[i
     return tuple(np.flatnonzero(~present[:policy_dim]).tolist())
 
 
+def world_robot(mixture: MixtureSpec) -> Embodiment | None:
+    """The robot of one of our worlds for which the checkpoint acts, where the mixture shows and moves it as that world does; else None."""
+    if mixture.embodiment is not None:
+        return mixture.embodiment if mixture.embodiment in ROBOTS.values() else None
+    known = ROBOTS.get(own_robot(mixture.sources))
+    seen = (mixture.cameras, mixture.rate_hz, mixture.action_horizon, mixture.frame_stride)
+    is_alike = known is not None and seen == (known.cameras, known.control_hz, known.action_horizon, known.frame_stride)
+    return known if is_alike else None
+
+
 def mixture_embodiment(mixture: MixtureSpec, sources: Sequence[AlignedSource], policy_dim: int | None = None) -> Embodiment:
-    """The robot that the checkpoint acts for: the mixture's, or cameras by role, the layout's names, and limits from what was done.
+    """The robot that the checkpoint acts for: the mixture's, or one of our worlds', or made up of what is known.
+
+    What is known are the cameras by role, the layout's names, and limits from what was done.
 
     Args:
         mixture: With the cameras and the rate.
@@ -150,6 +183,9 @@ def mixture_embodiment(mixture: MixtureSpec, sources: Sequence[AlignedSource], p
             raise ContractError(f"the mixture's embodiment has {mixture.embodiment.action.dim} actions, the policy has {wanted}")
         return mixture.embodiment
     robot, layout = own_robot(sources), source_layout(sources)
+    known = world_robot(mixture)
+    if known is not None and known.action.dim == (layout.dim if policy_dim is None else policy_dim):
+        return known
     own = slice(policy_dim)
     low, high = action_range([source for source in sources if source.description.embodiment == robot])
     grippers = [i for part in layout.parts if part.name.endswith(GRIPPER) for i in range(layout.dim)[layout.span(part.name)]]

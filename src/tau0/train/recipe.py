@@ -28,7 +28,7 @@ class Recipe:
         model: Its shape.
         autoencoder: Our own, to be trained before the model; or a published one.
         train: How.
-        embodiment: The robot; None to take it from the mixture, together with the model's numbers.
+        embodiment: The robot; None to take it from the mixture, together with the numbers of steps and frames.
         text: Identity of the text encoder; None for the sentence encoder that is installed.
         sampling: Numbers of steps and frames.
         pictures: Where they come from, and how they are changed.
@@ -75,10 +75,10 @@ def fitted(recipe: Recipe, mixture: MixtureSpec, sources: Sequence[AlignedSource
     streams = {stream for source in sources for stream in streams_of(source.description)}
     idle = {f"{stream}_batch": 0 for stream in ("policy", "simulator") if stream not in streams}
     recipe = replace(recipe, train=replace(recipe.train, **idle))
-    if recipe.embodiment is not None:
-        return recipe
-    _check_canvas(recipe, mixture)
     dim, policy_dim = source_layout(sources).dim, recipe.policy_dim
+    if recipe.embodiment is not None:
+        return replace(recipe, model=_fitted_model(recipe.model, mixture, dim, policy_dim))
+    _check_canvas(recipe, mixture)
     conditioning = recipe.model.conditioning
     if policy_dim is not None and conditioning is not None and conditioning.action_dim != dim:
         raise ContractError(

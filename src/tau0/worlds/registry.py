@@ -41,6 +41,14 @@ SUITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
+ROBOTS: Mapping[str, Embodiment] = MappingProxyType({robot.name: robot for robot in (metaworld.EMBODIMENT, two_arm.EMBODIMENT)})
+"""By name, as a recording names them."""
+
+GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"easy": MT50_EASY, "medium": MT50_MEDIUM, "hard": MT50_HARD, "very hard": MT50_VERY_HARD}
+)
+"""Of MT50, by difficulty: results are published for each group, and as the mean of the four."""
+
 
 class MixedRobotsError(ValueError):
     """Tasks of different robots where one robot is needed."""
