@@ -28,6 +28,7 @@ from tau0.checkpoint import (
     save,
     save_config,
 )
+from tau0.limits import SafetyLimits
 from tau0.model.autoencoder import AutoencoderConfig
 from tau0.model.config import ConditioningConfig
 from tau0.model.world_model import MissingPartError
@@ -208,4 +209,21 @@ def test_conditioning_of_another_action_dimension_is_refused(folder: Path):
 def test_numbers_that_contradict_each_other_are_named(folder: Path, fields: dict[str, Any], message: str):
     save_config(replace(tiny_config(), **fields), folder)
     with pytest.raises(CheckpointError, match=message):
+        load(folder)
+
+
+def test_safety_limits_are_kept_checked_and_change_no_fingerprint(checkpoint: Checkpoint, folder: Path) -> None:
+    limits = SafetyLimits.unknown(EMBODIMENT.action)
+    limited = replace(checkpoint.config, safety=replace(limits, speed=(0.5, None, None, None), refuses=("speed",)))
+    before = fingerprint(folder)
+    save_config(limited, folder)
+    assert load(folder).config.safety == limited.safety
+    assert fingerprint(folder) == before
+    short = SafetyLimits.unknown(replace(EMBODIMENT.action, names=("x",), low=(0.0,), high=(1.0,), gripper=()))
+    save_config(replace(limited, safety=short), folder)
+    with pytest.raises(CheckpointError, match="limits are for 1 numbers, the action has 4"):
+        load(folder)
+    save_config(limited, folder)
+    edit_config(folder, lambda config: config["safety"].update(watchdog_s=-1.0))
+    with pytest.raises(CheckpointError, match="watchdog_s holds -1"):
         load(folder)

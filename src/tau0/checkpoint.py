@@ -19,9 +19,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tau0.actions import ActionCodec
-from tau0.contract import Embodiment
+from tau0.contract import ContractError, Embodiment
 from tau0.data.source_facts import SourceFacts
 from tau0.folders import replace_text, save_files
+from tau0.limits import SafetyLimits
 from tau0.model.config import SamplingConfig, WorldModelConfig
 from tau0.model.encoder_folder import EncoderFolderError
 from tau0.model.encoders import AnyAutoencoder, AnyAutoencoderConfig, PublishedEncoders
@@ -98,6 +99,7 @@ class CheckpointConfig:
         gate: None until one was chosen.
         sources: What it was trained on, one by one; none where nobody wrote it down.
         codecs: By robot, what normalised its sources, all together; `codec` is that of `embodiment`.
+        safety: Limits between the model and its robot; None for those that `tau0.worlds.registry.limits_of` knows.
         provenance: Recipe, data, seeds, scores: text for people.
         format_version: Of this file.
     """
@@ -115,6 +117,7 @@ class CheckpointConfig:
     gate: GateConfig | None = None
     sources: tuple[SourceFacts, ...] = ()
     codecs: dict[str, ActionCodec] = field(default_factory=dict)
+    safety: SafetyLimits | None = None
     provenance: dict[str, str] = field(default_factory=dict)
     format_version: Literal[1] = FORMAT_VERSION
 
@@ -164,6 +167,11 @@ def check_dimensions(config: CheckpointConfig, source: str) -> None:
         pairs.append(("model.action.dim", config.model.action.dim, "embodiment.action.names", dim))
     if beyond := [i for i in config.absent if not 0 <= i < dim]:
         raise CheckpointError(f"{source}: absent lists {beyond}, the action has numbers 0 to {dim - 1}")
+    if config.safety is not None:
+        try:
+            config.safety.check(embodiment.action)
+        except ContractError as error:
+            raise CheckpointError(f"{source}: {error}") from None
     for name, number, other, expected in pairs:
         if number != expected:
             raise CheckpointError(f"{source}: {name} is for {number}, {other} for {expected}; they must be equal")
@@ -267,13 +275,13 @@ def load(folder: Path, published: PublishedEncoders | None = None) -> Checkpoint
 
 
 def fingerprint(folder: Path) -> str:
-    """First 16 hex digits of a SHA-256 over weights and config, without the parts of the config that are for people.
+    """First 16 hex digits of a SHA-256 over weights and config, without its limits and what is for people: no network reads them.
 
     Fields at their defaults are left out, so that a version that knows more fields finds the same hash.
     """
     digest = hashlib.sha256()
     config = config_from_json((folder / CONFIG_NAME).read_bytes(), str(folder / CONFIG_NAME))
-    digest.update(_CONFIG.dump_json(replace(config, name="", provenance={}), exclude_defaults=True))
+    digest.update(_CONFIG.dump_json(replace(config, name="", provenance={}, safety=None), exclude_defaults=True))
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(path.name.encode() + b"\0")
         with path.open("rb") as file:

@@ -92,6 +92,29 @@ class Embodiment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Commitment:
+    """What a robot will do from an observation on, whatever is answered: it moves while it waits (real-time chunking).
+
+    Attributes:
+        actions: Left of the last chunk, in robot units, shape (steps, da): the first one is executed at the observation's step.
+        num_frozen: How many of them will have been executed before the answer is there, as far as delays are known.
+    """
+
+    actions: Float
+    num_frozen: int
+
+    def check(self, embodiment: Embodiment) -> None:
+        """Raises `ContractError` when this cannot be the beginning of such a robot's chunk."""
+        actions, dim, horizon = self.actions, embodiment.action.dim, embodiment.action_horizon
+        if actions.ndim != 2 or actions.shape[1] != dim or not 1 <= len(actions) <= horizon:
+            raise ContractError(f"committed actions have shape {actions.shape}, expected (1 to {horizon}, {dim})")
+        if not np.isfinite(actions).all():
+            raise ContractError("committed actions hold a value that is not finite")
+        if not 0 <= self.num_frozen <= len(actions):
+            raise ContractError(f"num_frozen is {self.num_frozen}, of {len(actions)} committed actions")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observation:
     """What the robot sees and is told at one control step.
 
@@ -100,12 +123,14 @@ class Observation:
         state: Proprioception in robot units, shape (ds,).
         instruction: What to do, in words.
         step: Control steps since the reset of the episode, from 0.
+        committed: What the robot does meanwhile, which the answer should continue; None where it waits.
     """
 
     images: Mapping[str, Pixels]
     state: Float
     instruction: str
     step: int = 0
+    committed: Commitment | None = None
 
     def check(self, embodiment: Embodiment) -> None:
         """Raises `ContractError` when a camera, size, dtype or the state does not fit the embodiment."""
@@ -119,6 +144,8 @@ class Observation:
             raise ContractError(f"state has shape {self.state.shape}, expected ({len(embodiment.state_names)},): {embodiment.state_names}")
         if not np.isfinite(self.state).all():
             raise ContractError(f"state holds a value that is not finite: {self.state.tolist()}")
+        if self.committed is not None:
+            self.committed.check(embodiment)
 
     @classmethod
     def fake(cls, embodiment: Embodiment, seed: int = 0) -> Observation:

@@ -90,7 +90,7 @@ def scored_by(folder: Path, num_candidates: int, search: Search = AS_CALIBRATED)
     gate = search.gate(config.gate or GateConfig(threshold=0.0))
     scores = (gate.sigmas, gate.num_noises, num_candidates, search.noise_scale)
     digest = hashlib.sha256(f"{scores}".encode())
-    digest.update(_CONFIG.dump_json(replace(config, name="", provenance={}, gate=None), exclude_defaults=True))
+    digest.update(_CONFIG.dump_json(replace(config, name="", provenance={}, gate=None, safety=None), exclude_defaults=True))
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())

@@ -31,6 +31,7 @@ from tau0.train.rejection import kept_rejections
 from tau0.train.samples import first_numbers
 from tau0.train.source import TrainingSource
 from tau0.train.stage_one import load_autoencoder
+from tau0.worlds.registry import known_limits
 
 CHECKPOINT_FOLDER, AUTOENCODER_FOLDER, REJECTIONS_FOLDER = "checkpoint", "autoencoder", ".rejections"
 
@@ -142,6 +143,7 @@ def checkpoint_config(job: Job, sources: Sequence[AlignedSource]) -> CheckpointC
         sampling=recipe.sampling,
         sources=source_facts(mixture, sources),
         codecs=codecs,
+        safety=known_limits(recipe.embodiment),
         provenance=dict(job.plan.provenance),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tau0.contract import ActionSpec, Camera, Embodiment, Float, Observation
+from tau0.limits import SafetyLimits
 from tau0.worlds.instructions import check_task, train_instructions
 from tau0.worlds.protocol import Misbelief
 from tau0.worlds.rendering import Pictures, View, load_mujoco
@@ -32,6 +33,16 @@ EMBODIMENT = Embodiment(
     action_horizon=17,
     frame_stride=8,
 )
+SAFETY = SafetyLimits(
+    meaning=("step", "step", "step", "effort"),
+    step_size=(0.01, 0.01, 0.01, 1.0),
+    low=(-0.5, 0.35, -0.15, None),
+    high=(0.5, 1.0, 0.5, None),
+    speed=(0.8, 0.8, 0.8, None),
+    acceleration=(128.0, 128.0, 128.0, None),
+)
+"""The widest range of the hand in any of the fifty tasks. Speed and acceleration are the most that actions in [-1, 1] can ask for: 1 cm a
+control step, to and fro. Meta-World's experts do ask for that."""
 
 _FRONT = {"lookat": (0.0, 0.68, 0.19), "distance": 0.78, "azimuth": 160.0, "elevation": -40.0}
 _WRIST_CAMERA = "gripperPOV"

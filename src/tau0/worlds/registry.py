@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from tau0.contract import Embodiment
+from tau0.limits import SafetyLimits
 from tau0.worlds import metaworld, two_arm
 from tau0.worlds.instructions import check_task
 from tau0.worlds.metaworld import DEMO_SUITE, MT50
@@ -84,3 +85,20 @@ def embodiment_of(tasks: Iterable[str]) -> Embodiment:
         if robot != robots[first]:
             raise MixedRobotsError(f"{first} is a task of {robots[first].name} and {task} of {robot.name}: they cannot go together")
     return robots[first]
+
+
+def known_limits(embodiment: Embodiment) -> SafetyLimits | None:
+    """The safety limits of one of these worlds' robots, told by what its state and actions are; None for any other robot."""
+    for world in (metaworld, two_arm):
+        robot = world.EMBODIMENT
+        if (robot.state_names, robot.action) == (embodiment.state_names, embodiment.action):
+            return world.SAFETY
+    return None
+
+
+def limits_of(embodiment: Embodiment) -> SafetyLimits:
+    """Limits for a checkpoint that has none of its own: those of a robot that is known, otherwise the range of its actions alone.
+
+    A robot that is not known is sent nothing where it should hold still (`SafetyLimits.unknown`): its own controller has to.
+    """
+    return known_limits(embodiment) or SafetyLimits.unknown(embodiment.action)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tau0.contract import ActionSpec, Camera, Embodiment, Float, Observation
+from tau0.limits import Meaning, SafetyLimits
 from tau0.worlds.instructions import check_task, train_instructions
 from tau0.worlds.protocol import Misbelief
 from tau0.worlds.rendering import Pictures, load_mujoco
@@ -33,6 +34,20 @@ EMBODIMENT = Embodiment(
     action_horizon=17,
     frame_stride=8,
 )
+_NOT_THE_HAND = (None,) * 7
+_MEANING: tuple[Meaning, ...] = (*("position",) * 9, "effort")
+SAFETY = SafetyLimits(
+    meaning=_MEANING * 2,
+    step_size=(1.0,) * 20,
+    low=(-1.0, -1.0, -0.2, *_NOT_THE_HAND) * 2,
+    high=(1.0, 1.0, 1.0, *_NOT_THE_HAND) * 2,
+    speed=(2.0, 2.0, 2.0, *_NOT_THE_HAND) * 2,
+    acceleration=(80.0, 80.0, 80.0, *_NOT_THE_HAND) * 2,
+    rotations=(3, 13),
+    turn_speed=6.0,
+    turn_acceleration=240.0,
+)
+"""What a Panda's hand can reach, and how fast; metres in the frame of the arm's base."""
 
 _TORQUE_EVERY = 2
 
