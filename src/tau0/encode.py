@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tau0.checkpoint import Checkpoint, CheckpointConfig
-from tau0.contract import Observation, Pixels
+from tau0.contract import Commitment, Observation, Pixels
 from tau0.memory import Memory
-from tau0.tensors import Conditioning
+from tau0.tensors import Conditioning, Prefix
 from tau0.views import canvas_to_views, stack_views, tensor_to_pixels, views_to_canvas
 
 
@@ -35,7 +35,7 @@ class ObservationEncoder:
 
         Raises:
             ContractError: When the observation does not fit the checkpoint's embodiment, or the instruction is too long.
-            ActionError: When the state lies more than 100 deviations from its mean.
+            ActionError: When the state, or what is committed, lies more than 100 deviations from its mean.
             ValueError: When the step lies before an earlier one (a forgotten reset).
         """
         config = self._checkpoint.config
@@ -45,11 +45,13 @@ class ObservationEncoder:
         current = views_to_canvas(rearrange(latents, "v z f h w -> 1 v z f h w"))
         self._memory.record(observation.step, current)
         frames = self._memory.frames(observation.step)
+        state = torch.from_numpy(observation.state).float()
         return Conditioning(
             current=current,
             memory=torch.cat(frames, dim=2) if frames else current[:, :, :0],
             text=self._text(observation.instruction, weight.device),
-            state=config.codec.encode_state(torch.from_numpy(observation.state).float()[None]).to(weight.device),
+            state=config.codec.encode_state(state[None]).to(weight.device),
+            prefix=None if observation.committed is None else encode_prefix(config, observation.committed, state, weight.device),
         )
 
     def _text(self, instruction: str, device: torch.device) -> Float[Tensor, "1 l c"]:
@@ -57,6 +59,12 @@ class ObservationEncoder:
         if self._said is None or self._said[0] != instruction:
             self._said = instruction, self._checkpoint.text.encode([instruction]).to(device)
         return self._said[1]
+
+
+def encode_prefix(config: CheckpointConfig, committed: Commitment, state: Float[Tensor, " ds"], device: torch.device) -> Prefix:
+    """What the robot is committed to as the beginning of a chunk that is measured from `state`, which is in robot units."""
+    actions = torch.from_numpy(committed.actions).float()
+    return Prefix(actions=config.codec.encode(actions[None], state[None])[0].to(device), num_frozen=committed.num_frozen)
 
 
 def robot_actions(config: CheckpointConfig, actions: Float[Tensor, "n ha da"], state: Float[Tensor, " ds"]) -> Float[Tensor, "n ha da"]:

@@ -75,6 +75,19 @@ class VideoFeatures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prefix:
+    """How every candidate of a query begins: what the robot does while it waits for the answer.
+
+    Attributes:
+        actions: Normalised, from the observation's step on.
+        num_frozen: How many of them cannot be changed any more. The others are only wanted, the later the less.
+    """
+
+    actions: Float[Tensor, "known da"]
+    num_frozen: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conditioning:
     """An observation, encoded once for everything that follows in one query. Batch is one.
 
@@ -83,12 +96,14 @@ class Conditioning:
         memory: Clean latents of the past on the canvas.
         text: Token features of the instruction.
         state: Normalised proprioception.
+        prefix: How every chunk begins; None where the robot waits.
     """
 
     current: Float[Tensor, "1 z 1 h vw"]
     memory: Float[Tensor, "1 z m h vw"]
     text: Float[Tensor, "1 l c"]
     state: Float[Tensor, "1 ds"]
+    prefix: Prefix | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from tau0.checkpoint import Checkpoint
 from tau0.flow import TIMESTEP_SCALE, UniPC, solve, unipc_schedule
 from tau0.model.experts import Levels
 from tau0.model.text_context import TextContext
+from tau0.policy.inpainting import Inpainting, Velocity, differentiable, inpaint
 from tau0.tensors import Conditioning, Proposals, VideoFeatures
 
 ActionVelocity = Callable[[Float[Tensor, "n ha da"], float], Float[Tensor, "n ha da"]]
@@ -31,7 +32,7 @@ class Policy(Protocol):
         future_sigma: float = 1.0,
         num_steps: int | None = None,
     ) -> Proposals:
-        """Candidate chunks. Candidate i is the same however many are asked for.
+        """Candidate chunks, which begin with the conditioning's prefix if it has one. Candidate i is the same however many are asked for.
 
         Args:
             conditioning: The observation.
@@ -83,12 +84,19 @@ class VideoActionPolicy:
         future_sigma: float = 1.0,
         num_steps: int | None = None,
     ) -> Proposals:
-        """See `Policy.propose`. One trunk pass, then UniPC (shift 1) of the action expert over all candidates together."""
+        """See `Policy.propose`. One trunk pass, then UniPC (shift 1) of the action expert over all candidates together.
+
+        Where the conditioning has a prefix, all candidates begin with it; each step then needs a backward pass through the expert as well.
+        """
         future = self._future_noise(conditioning, generator) if future is None else future
         context = self._model.action_context(self._trunk(conditioning, future, TIMESTEP_SCALE * future_sigma))
         noise = self._chunk_noise(conditioning, num_candidates, generator)
         solver = UniPC(unipc_schedule(num_steps or self._sampling.action_steps))
-        actions = solve(solver, noise, lambda noisy, timestep: self._velocity(context, conditioning.state, noisy, float(timestep)))
+        if conditioning.prefix is None:
+            actions = solve(solver, noise, lambda noisy, timestep: self._velocity(context, conditioning.state, noisy, float(timestep)))
+        else:
+            guidance = Inpainting(conditioning.prefix, self._chunk_shape[0])
+            actions = self._blanked(inpaint(solver, noise, self._differentiable(context, conditioning.state), guidance))
         return Proposals(actions=actions, keys_values=context, state=conditioning.state)
 
     @torch.inference_mode()
@@ -105,18 +113,29 @@ class VideoActionPolicy:
         num_steps = num_steps or self._sampling.video_steps
         video_solver = UniPC(unipc_schedule(num_steps, self._sampling.video_shift))
         action_solver = UniPC(unipc_schedule(num_steps))
+        guidance = None if conditioning.prefix is None else Inpainting(conditioning.prefix, self._chunk_shape[0])
         context = ()
         for i, timestep in enumerate(action_solver.schedule.timesteps):
             features = self._trunk(conditioning, video, float(video_solver.schedule.timesteps[i]))
             context = self._model.action_context(features)
-            velocity = self._velocity(context, conditioning.state, actions, float(timestep))
+            if guidance is None:
+                velocity = self._velocity(context, conditioning.state, actions, float(timestep))
+            else:
+                plain, sigma = self._differentiable(context, conditioning.state), float(action_solver.schedule.sigmas[i])
+                velocity = guidance.velocity(plain, actions, float(timestep), sigma)
             actions = action_solver.step(actions, velocity, i)
             video = video_solver.step(video, features.velocity[:, :, conditioning.current.shape[2] :], i)
+        actions = actions if guidance is None else self._blanked(guidance.frozen(actions))
         return Proposals(actions=actions, keys_values=context, state=conditioning.state, video=video)
 
     def velocity(self, proposals: Proposals) -> ActionVelocity:
         """See `Policy.velocity`."""
-        return lambda noisy, sigma: self._velocity(proposals.keys_values, proposals.state, noisy, TIMESTEP_SCALE * sigma)
+
+        @torch.inference_mode()
+        def of(noisy: Tensor, sigma: float) -> Tensor:
+            return self._velocity(proposals.keys_values, proposals.state, noisy, TIMESTEP_SCALE * sigma)
+
+        return of
 
     def _trunk(self, conditioning: Conditioning, future: Tensor, timestep: float) -> VideoFeatures:
         """One trunk pass over [current, future]; the current frame is clean."""
@@ -124,11 +143,19 @@ class VideoActionPolicy:
         levels = torch.cat([current.new_zeros(1, current.shape[2]), current.new_full((1, future.shape[2]), timestep)], dim=1)
         return self._model.video_features(torch.cat([current, future], dim=2), levels, self._text.of(conditioning.text))
 
-    @torch.inference_mode()
+    def _differentiable(self, context: tuple[tuple[Tensor, Tensor], ...], state: Tensor) -> Velocity:
+        """The velocity of chunks that a gradient passes through, although the query is one of inference."""
+        usable = differentiable(context)
+        with torch.inference_mode(False):
+            state = state.clone()
+        return lambda noisy, timestep: self._velocity(usable, state, noisy, timestep)
+
     def _velocity(self, context: tuple[tuple[Tensor, Tensor], ...], state: Tensor, noisy: Tensor, timestep: float) -> Tensor:
         """Of n chunks that share one context, one state and one level, of which a query visits few."""
         if timestep not in self._levels:
-            self._levels[timestep] = self._model.action_levels(noisy.new_full((1,), timestep))
+            with torch.inference_mode(False), torch.no_grad():
+                level = torch.full((1,), timestep, device=noisy.device, dtype=noisy.dtype)
+                self._levels[timestep] = self._model.action_levels(level)
         velocity = self._model.denoise_actions(context, self._blanked(noisy), self._levels[timestep], state.expand(len(noisy), -1))
         return self._blanked(velocity)
 

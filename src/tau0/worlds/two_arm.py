@@ -35,9 +35,9 @@ EMBODIMENT = Embodiment(
     frame_stride=8,
 )
 _NOT_THE_HAND = (None,) * 7
-_MEANING: tuple[Meaning, ...] = (*("position",) * 9, "effort")
+_POSE_OF_A_HAND: tuple[Meaning, ...] = ("position",) * 9
 SAFETY = SafetyLimits(
-    meaning=_MEANING * 2,
+    meaning=(*_POSE_OF_A_HAND, "effort") * 2,
     step_size=(1.0,) * 20,
     low=(-1.0, -1.0, -0.2, *_NOT_THE_HAND) * 2,
     high=(1.0, 1.0, 1.0, *_NOT_THE_HAND) * 2,
