@@ -1,8 +1,8 @@
 """Messages as bytes: msgpack with NumPy arrays in the form of openpi's client. Encode stands beside decode, and nothing is unpickled.
 
-An array is a map of four entries, `__ndarray__`, `data`, `dtype` and `shape`, a number of NumPy one of three (`__npgeneric__`), their keys as
-bytes (openpi, `openpi_client/msgpack_numpy.py`). What is read here can only become numbers, text, bytes, lists and maps: of types there is a
-list of twelve, and sizes have to agree with the bytes that came.
+An array is a map of four entries, `__ndarray__`, `data`, `dtype` and `shape`, a number of NumPy one of three (`__npgeneric__`), their keys
+as bytes (openpi, `openpi_client/msgpack_numpy.py`). What is read here can only become numbers, text, bytes, lists and maps: of types
+there is a list of twelve, and sizes have to agree with the bytes that came.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
         WireError: It holds something that has no form on the wire.
     """
     try:
-        return msgpack.packb(message, default=_pack)
+        return bytes(msgpack.packb(message, default=_pack) or b"")
     except (TypeError, ValueError, OverflowError) as error:
         raise WireError(f"this cannot be sent: {error}") from error
 

@@ -1,0 +1,74 @@
+"""What all connections of a server share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tau0.serve import wire
+from tau0.serve.agents import Agents
+from tau0.serve.engine import Engine
+from tau0.serve.limits import ServeLimits
+from tau0.serve.logs import event
+from tau0.serve.metadata import Metadata
+from tau0.serve.metrics import Metrics
+from tau0.serve.protocol import RefusedError
+from tau0.serve.recorder import Recorder
+
+Push = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(kw_only=True, eq=False)
+class Service:
+    """The model, its queue, its limits, and whether robots may move.
+
+    Attributes:
+        agents: Make agents.
+        engine: Owns the model's thread.
+        limits: Of clients.
+        metadata: What clients are told first.
+        metrics: Counters.
+        recorder: Keeps what robots report; None where nothing is kept.
+        listeners: How to tell those clients that want to hear of stops.
+        answering: Messages that are being answered.
+        is_draining: The server is ending.
+        stop: Why robots are stopped; None while they may move.
+    """
+
+    agents: Agents
+    engine: Engine
+    limits: ServeLimits
+    metadata: Metadata
+    metrics: Metrics
+    recorder: Recorder | None = None
+    listeners: set[Push] = field(default_factory=set)
+    answering: int = 0
+    is_draining: bool = False
+    stop: str | None = None
+
+    @classmethod
+    def of(cls, agents: Agents, limits: ServeLimits, recorder: Recorder | None = None) -> Service:
+        """A service with nobody connected."""
+        engine = Engine(limits.max_waiting, limits.query_s)
+        metadata, metrics = agents.metadata(limits, recorder is not None), Metrics(lambda: engine.waiting)
+        if recorder is not None:
+            recorder.on_written = metrics.recorded
+        return cls(agents=agents, engine=engine, limits=limits, metadata=metadata, metrics=metrics, recorder=recorder)
+
+    async def set_stop(self, reason: str | None) -> None:
+        """Stops all robots, or lets them go on (None), and tells everybody who listens."""
+        self.stop = reason
+        self.metrics.is_stopped.set(reason is not None)
+        event("stopped" if reason is not None else "resumed", reason=reason or "")
+        news: dict[str, Any] = {"type": "event", "event": "resumed" if reason is None else "stopped", "reason": reason or ""}
+        message = wire.encode(news)
+        await asyncio.gather(*(push(message) for push in list(self.listeners)), return_exceptions=True)
+
+    def check_moving(self) -> None:
+        """Raises `RefusedError` while robots are stopped, or when the server is ending."""
+        if self.stop is not None:
+            raise RefusedError("stopped", f"robots are stopped{f': {self.stop}' if self.stop else ''}; hold still")
+        if self.is_draining:
+            raise RefusedError("draining", "the server is ending; hold still, and connect again")
