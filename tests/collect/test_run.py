@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +69,31 @@ def test_an_interrupted_collection_goes_on_and_ends_the_same(root: Path, tmp_pat
     collect(config, seen.append)
     assert seen[0].units_done >= 1
     assert contents(config.root) == contents(root)
+
+
+def test_workers_end_with_a_collection_that_is_killed(tmp_path: Path) -> None:
+    code = "from tau0.cli import main; main()"
+    options = ("--tasks", "reach-v3", "--demonstrations", "60", "--failures", "0", "--branch-groups", "0", "--workers", "1")
+    command = [sys.executable, "-c", code, "collect", "--out", str(tmp_path / "data"), *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        _wait_until(lambda: any((tmp_path / "data" / STAGING).glob("reach-v3*")))
+        process.kill()
+    _wait_until(lambda: not _has_members(process.pid))
+
+
+def _has_members(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_finished_collection_is_left_alone(root: Path) -> None:

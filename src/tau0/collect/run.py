@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -155,7 +157,7 @@ def _record_all(config: CollectConfig, todo: list[Unit]) -> Iterator[tuple[int, 
         return
     choose_backend()
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(config.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(config.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_belong_to_parent)
     try:
         pending: set[Future[tuple[int, int]]] = {pool.submit(record_into, config.root, unit) for unit in todo}
         while pending:
@@ -171,9 +173,20 @@ def _record_all(config: CollectConfig, todo: list[Unit]) -> Iterator[tuple[int, 
         raise
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of the terminal; the one that started the others ends them."""
+def _belong_to_parent() -> None:
+    """A worker ends when the process that started it ends, however that is: otherwise it would write on into a folder that is let go.
+
+    Ctrl-C reaches every process of the terminal; the one that started the others ends them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _is_finished(config: CollectConfig) -> bool:
