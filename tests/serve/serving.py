@@ -25,6 +25,7 @@ class Running:
     def __init__(self, service: Service, access: Access) -> None:
         self.service, self._access = service, access
         self.port = 0
+        self._server = Server(service, access)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -37,7 +38,6 @@ class Running:
 
     def _run(self) -> None:
         async def start() -> None:
-            self._server = Server(self.service, self._access)
             self.port = await self._server.start()
 
         asyncio.set_event_loop(self._loop)

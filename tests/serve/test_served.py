@@ -16,8 +16,8 @@ from tau0.checkpoint import Checkpoint
 from tau0.contract import Camera, Decision, Observation
 from tau0.plan.agent import PlanningAgent
 from tau0.serve.agents import Agents
-from tau0.serve.client import Client, ConnectionLostError
-from tau0.serve.protocol import PlannerChoice, RefusedError
+from tau0.serve.client import Client
+from tau0.serve.protocol import ConnectionLostError, PlannerChoice, RefusedError
 from tau0.serve.requests import plain_observation
 from tiny import EMBODIMENT
 

@@ -23,6 +23,7 @@ from tau0.cli.errors import guarded
 from tau0.cli.evaluate import Evaluate
 from tau0.cli.report import Report
 from tau0.cli.reproduce import Reproduce
+from tau0.cli.serve import Serve
 from tau0.cli.train import Train
 from tau0.cli.verify import Verify
 
@@ -36,7 +37,7 @@ _DESCRIPTION = (
 )
 COMMANDS = (
     *("demo", "collect", "encode", "train", "evaluate", "calibrate", "compare"),
-    *("card", "report", "reproduce", "convert", "verify", "doctor"),
+    *("card", "report", "reproduce", "serve", "convert", "verify", "doctor"),
 )
 
 Command = (
@@ -51,6 +52,7 @@ Command = (
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
+    | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

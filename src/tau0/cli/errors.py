@@ -25,6 +25,9 @@ _EXTRAS = {
     "markupsafe": "report",
     "PIL": "report",
     "peft": "lora",
+    "websockets": "serve",
+    "msgpack": "serve",
+    "prometheus_client": "serve",
 }
 _ADVICE = {
     errno.ENOSPC: "free some space; the same command goes on",
@@ -37,6 +40,8 @@ _ADVICE = {
     errno.ENOTDIR: "check the name: a part of it is a file, not a folder",
     errno.EISDIR: "name a file, this is a folder",
     errno.EEXIST: "name another place",
+    errno.EADDRINUSE: "something listens there already: choose another port",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
 }
 
 
@@ -73,7 +78,7 @@ def sentence(error: Exception) -> str | None:
             return str(error)
         extra = _EXTRAS.get(error.name.split(".")[0])
         return extra and f"this needs {error.name}, which is not installed. Run: pip install 'tau0-wm[{extra}]'"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
         return _refused(error)
     if isinstance(error, MemoryError):
         return "there is not enough memory; close other programs, or use fewer workers"
@@ -106,6 +111,8 @@ def _our_errors() -> tuple[type[Exception], ...]:
     from tau0.evaluate.verify import GoldenFileError
     from tau0.evaluate.workers import EvaluationError
     from tau0.model.weights import WeightsError
+    from tau0.serve.access import AccessError
+    from tau0.serve.protocol import ConnectionLostError, RefusedError
     from tau0.train.encode_crew import EncodingFailedError
     from tau0.train.loop import NonFiniteLossError
     from tau0.train.mesh import LaunchError
@@ -116,14 +123,17 @@ def _our_errors() -> tuple[type[Exception], ...]:
 
     about_files = (CheckpointError, WeightsError, ContractError, DatasetError, RecordsError, TraceError, GoldenFileError, SafetensorError)
     about_work = (
+        AccessError,
         ActionError,
         CalibrationError,
         CollectError,
+        ConnectionLostError,
         EncodingFailedError,
         EvaluationError,
         LaunchError,
         MetricsError,
         NonFiniteLossError,
+        RefusedError,
         TrainingFailedError,
         UnknownTaskError,
         RenderingUnavailableError,

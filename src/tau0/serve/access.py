@@ -7,9 +7,11 @@ import ipaddress
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from websockets.datastructures import Headers
+if TYPE_CHECKING:
+    from websockets.datastructures import Headers
 
 MIN_TOKEN = 16
 """Fewest characters of a token. `python -c "import secrets; print(secrets.token_urlsafe(32))"` makes a good one."""
@@ -97,7 +99,7 @@ class Access:
 
 def matches(given: str, wanted: str) -> bool:
     """Whether two secrets are equal, in a time that does not tell where they differ."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), wanted.encode())
 
 
 def is_loopback(host: str) -> bool:

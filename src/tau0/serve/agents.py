@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Protocol, cast, get_args
 
+import numpy as np
 import torch
 
 from tau0.checkpoint import Checkpoint
@@ -84,6 +86,14 @@ class Agents:
                 return agent
         mode = cast(Mode, choice.mode)
         return PlanningAgent(self._checkpoint, mode, choice.candidates, self._shows_frames, budget_ms=choice.budget_ms)
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Decides once, so that the first robot does not wait for what is only done once."""
+        config, agent = self._checkpoint.config, self.take(self._planner)
+        state = np.asarray(config.codec.state.mean, np.float32)
+        agent.decide(replace(Observation.fake(config.embodiment), state=state))
+        self.put_back(self._planner, agent)
 
     def put_back(self, choice: PlannerChoice, agent: Agent) -> None:
         """Makes an agent free for another robot. Its episode is over and forgotten."""

@@ -22,12 +22,8 @@ from tau0.serve import wire
 from tau0.serve.answers import Outlook, read_decision, read_outlook, read_refusal
 from tau0.serve.contracts import plain
 from tau0.serve.metadata import Metadata
-from tau0.serve.protocol import Outcome, PlannerChoice, RefusedError
+from tau0.serve.protocol import ConnectionLostError, Outcome, PlannerChoice, RefusedError
 from tau0.serve.requests import plain_observation
-
-
-class ConnectionLostError(ConnectionError):
-    """There is no server any more, or it did not answer in time. The robot has to hold; `Client.connect` tries again."""
 
 
 class Client:
@@ -137,6 +133,10 @@ class Client:
         seen: dict[str, Any] = {"observation": plain_observation(observation), "action": action} if self.metadata.records else {}
         if seen or trips:
             self._send({"type": "report", "trips": dict(trips or {}), **seen})
+
+    def report_trips(self, trips: Mapping[str, int]) -> None:
+        """Tells which safety limits intervened since the last time. Waits for nothing."""
+        self._send({"type": "report", "trips": dict(trips)})
 
     def stop(self, reason: str = "") -> None:
         """The emergency stop, for every robot of this server. Raises as `decide`."""

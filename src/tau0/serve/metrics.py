@@ -8,8 +8,8 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tau0.contract import Choice, Decision
-from tau0.limits import Violation
 from tau0.serve.protocol import Refusal
+from tau0.serve.safety import KINDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -36,8 +36,8 @@ class Metrics:
         self.connections = Gauge("tau0_connections", "Robots connected", registry=registry)
         self.is_stopped = Gauge("tau0_stopped", "1 while the emergency stop holds", registry=registry)
         Gauge("tau0_queue", "Queries that wait for the model or are in it", registry=registry).set_function(waiting)
-        for counter, labels in ((self._refusals, Refusal), (self._decisions, Choice), (self._trips, Violation)):
-            for label in get_args(labels):
+        for counter, labels in ((self._refusals, get_args(Refusal)), (self._decisions, get_args(Choice)), (self._trips, KINDS)):
+            for label in labels:
                 counter.labels(label)
 
     def decided(self, decision: Decision, queue_ms: float) -> None:
@@ -62,7 +62,7 @@ class Metrics:
     def tripped(self, trips: Mapping[str, int]) -> None:
         """Counts what a robot's safety filter did. Limits that nobody here knows count as one."""
         for name, count in trips.items():
-            self._trips.labels(name if name in get_args(Violation) else _OTHER).inc(count)
+            self._trips.labels(name if name in KINDS else _OTHER).inc(count)
 
     def recorded(self, rows: int) -> None:
         """Counts control steps that were written."""

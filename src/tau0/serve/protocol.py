@@ -46,6 +46,10 @@ class RefusedError(Exception):
         self.code: Refusal = code
 
 
+class ConnectionLostError(ConnectionError):
+    """There is no server, none any more, or it did not answer in time. A robot has to hold; `Client.connect` tries again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlannerChoice:
     """How one connection's chunks are chosen.
