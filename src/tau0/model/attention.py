@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from tau0.model.linear import Linear
+
 THETA = 10000.0
 
 Rotation = Tensor
@@ -53,17 +55,6 @@ def rotate(x: Float[Tensor, "*n s hd"], rotation: Rotation) -> Float[Tensor, "*n
     """Each adjacent pair of channels (2i, 2i + 1), as a complex number, turned by its angle."""
     pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * rotation).flatten(-2)
-
-
-class Linear(nn.Linear):
-    """A linear map whose result is float32 also under autocast.
-
-    Matrix products follow autocast; what lies between them (norms, rotations, modulation, the residual stream) stays in float32.
-    """
-
-    def forward(self, input: Float[Tensor, "*n c"]) -> Float[Tensor, "*n d"]:
-        """`x W^T + b`."""
-        return super().forward(input).float()
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Bool[Tensor, "b s"] | None) -> Tensor:

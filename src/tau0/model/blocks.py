@@ -7,7 +7,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tau0.model.attention import Context, CrossAttention, Linear, Rotation, SelfAttention
+from tau0.model.attention import Context, CrossAttention, Rotation, SelfAttention
+from tau0.model.linear import FeedForward, Linear
 
 INIT_STD = 0.02
 
@@ -38,13 +39,13 @@ class TimeEmbedding(nn.Module):
 def modulate(x: Float[Tensor, "b s d"], shift: Float[Tensor, "b f d"], scale: Float[Tensor, "b f d"]) -> Float[Tensor, "b s d"]:
     """`x (1 + scale) + shift`, where every frame's s / f tokens share one modulation."""
     frames = rearrange(x, "b (f n) d -> b f n d", f=shift.shape[1])
-    return rearrange(frames * (1 + scale.unsqueeze(2)) + shift.unsqueeze(2), "b f n d -> b (f n) d")
+    return rearrange(torch.addcmul(shift.unsqueeze(2), frames, 1 + scale.unsqueeze(2)), "b f n d -> b (f n) d")
 
 
-def gated(x: Float[Tensor, "b s d"], gate: Float[Tensor, "b f d"]) -> Float[Tensor, "b s d"]:
-    """`gate x` in float32, one gate a frame."""
-    frames = rearrange(x.float(), "b (f n) d -> b f n d", f=gate.shape[1])
-    return rearrange(frames * gate.unsqueeze(2), "b f n d -> b (f n) d")
+def add_gated(x: Float[Tensor, "b s d"], update: Float[Tensor, "b s d"], gate: Float[Tensor, "b f d"]) -> Float[Tensor, "b s d"]:
+    """`x + gate update` in float32, one gate a frame."""
+    before, change = (rearrange(t.float(), "b (f n) d -> b f n d", f=gate.shape[1]) for t in (x, update))
+    return rearrange(torch.addcmul(before, change, gate.unsqueeze(2)), "b f n d -> b (f n) d")
 
 
 class Block(nn.Module):
@@ -57,7 +58,7 @@ class Block(nn.Module):
         self.cross_norm = nn.LayerNorm(width, eps)
         self.cross_attn = CrossAttention(width, num_heads, eps, context_width)
         self.norm2 = nn.LayerNorm(width, eps, elementwise_affine=False)
-        self.ffn = nn.Sequential(Linear(width, ffn_width), nn.GELU("tanh"), Linear(ffn_width, width))
+        self.ffn = FeedForward(width, ffn_width, width)
         self.modulation = nn.Parameter(torch.randn(1, 6, width) * width**-0.5)
 
     def forward(
@@ -75,9 +76,9 @@ class Block(nn.Module):
         """
         keys_values = self.cross_attn.keys_values(context) if isinstance(context, Tensor) else context
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation + e0.float()).unbind(-2)
-        x = x + gated(self.self_attn(modulate(self.norm1(x), shift1, scale1), rotation, key_mask), gate1)
+        x = add_gated(x, self.self_attn(modulate(self.norm1(x), shift1, scale1), rotation, key_mask), gate1)
         x = x + self.cross_attn(self.cross_norm(x), keys_values, context_mask)
-        return x + gated(self.ffn(modulate(self.norm2(x), shift2, scale2)), gate2)
+        return add_gated(x, self.ffn(modulate(self.norm2(x), shift2, scale2)), gate2)
 
 
 class Head(nn.Module):

@@ -7,9 +7,10 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tau0.model.attention import Context, KeysValues, Linear, rotary_1d, rotate
+from tau0.model.attention import Context, KeysValues, rotary_1d, rotate
 from tau0.model.blocks import Block, Head, TimeEmbedding
 from tau0.model.config import ConditioningConfig, ExpertConfig, TrunkConfig
+from tau0.model.linear import FeedForward, Linear
 
 Levels = tuple[Tensor, Tensor]
 """`e` and `e0` of an expert's sequence: of all tokens alike, or of the state and of all others."""
@@ -81,9 +82,9 @@ class ActionConditioning(nn.Module):
             raise ValueError(f"conditioning width {config.width} is not divisible by group {config.group}")
         self.config = config
         step_width, width = config.width // config.group, config.width
-        self.step = nn.Sequential(Linear(config.action_dim, step_width), nn.GELU("tanh"), Linear(step_width, step_width))
-        self.to_embedding = nn.Sequential(Linear(width, width), nn.GELU("tanh"), Linear(width, trunk_width))
-        self.to_modulation = nn.Sequential(Linear(width, width), nn.GELU("tanh"), Linear(width, 6 * trunk_width))
+        self.step = FeedForward(config.action_dim, step_width, step_width)
+        self.to_embedding = FeedForward(width, width, trunk_width)
+        self.to_modulation = FeedForward(width, width, 6 * trunk_width)
 
     def forward(self, actions: Float[Tensor, "b ha da"], num_clean: int) -> tuple[Float[Tensor, "b f d"], Float[Tensor, "b f 6 d"]]:
         """What is added to `e` and `e0` of each latent frame; `num_clean` memory and current frames come first.

@@ -7,9 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from tau0.model.attention import KeysValues, Linear, rotary_3d
+from tau0.model.attention import KeysValues, rotary_3d
 from tau0.model.blocks import Block, Head, TimeEmbedding
 from tau0.model.config import TrunkConfig
+from tau0.model.linear import FeedForward
 from tau0.tensors import VideoFeatures
 
 Steering = tuple[Tensor, Tensor]
@@ -25,7 +26,7 @@ class Trunk(nn.Module):
         self.config = config
         width = config.width
         self.patch_embedding = nn.Conv3d(config.latent_channels, width, config.patch, stride=config.patch)
-        self.text_embedding = nn.Sequential(Linear(config.text_width, width), nn.GELU("tanh"), Linear(width, width))
+        self.text_embedding = FeedForward(config.text_width, width, width)
         self.time = TimeEmbedding(config.frequency_width, width)
         self.blocks = nn.ModuleList(Block(width, config.ffn_width, config.num_heads, config.eps) for _ in range(config.num_layers))
         patch_f, patch_h, patch_w = config.patch
