@@ -1,6 +1,6 @@
 """How often the scripted experts solve their tasks, undisturbed and under the collector's disturbances. Physics alone, nothing is drawn.
 
-    python benchmarks/experts.py [two-arm | demo | mt50 | TASK ...] [--seeds 20] [--first-seed 0] [--disturbed] [--max-steps 300]
+    python benchmarks/experts.py [two-arm | demo | mt50 | .. | TASK ...] [--seeds 20] [--first-seed 0] [--disturbed] [--max-steps 300]
                                  [--out experts.jsonl]
 
 With --out every episode is one JSON line; those that the file holds are not played again. Wanted of the two-arm experts: at least 90% of
@@ -68,7 +68,7 @@ class Played:
 
 def main(tasks: Sequence[str], plan: Plan) -> None:
     """Measures what is missing and prints one table."""
-    console, how = Console(width=120), "disturbed" if plan.is_disturbed else "undisturbed"
+    console, how, together = Console(width=120), "disturbed" if plan.is_disturbed else "undisturbed", list[Played]()
     said = f"experts, {how}, seeds {plan.seeds[0]} to {plan.seeds[-1]}, at most {plan.max_steps} steps, {machine()}"
     table, known = Table(title=said), earlier(plan.out)
     for name in ("task", "solved", "95% interval (Wilson)", "steps, median (least to most)", "failed with seeds"):
@@ -83,7 +83,10 @@ def main(tasks: Sequence[str], plan: Plan) -> None:
         except ModuleNotFoundError as error:
             table.add_row(task, f"not measured: {error.name} is not installed")
             continue
-        table.add_row(task, *row(episodes))
+        table.add_row(task, *row(episodes), end_section=task == tasks[-1])
+        together += episodes
+    if len(tasks) > 1 and together:
+        table.add_row("all", *row(together)[:3])
     console.print(table)
 
 
