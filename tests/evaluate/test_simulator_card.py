@@ -16,7 +16,7 @@ from rich.console import Console
 from tau0.checkpoint import Checkpoint
 from tau0.data.catalogue import EpisodeInfo
 from tau0.evaluate.simulator_card import CardSpec, measure_simulator
-from tau0.evaluate.simulator_results import simulator_table
+from tau0.evaluate.simulator_table import simulator_table
 from tau0.evaluate.simulator_windows import choose_windows, derangement, next_in_group, window_errors
 from tau0.evaluate.statistics import clustered_interval
 from tau0.tensors import Batch, VideoFeatures

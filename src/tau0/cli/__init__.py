@@ -40,6 +40,9 @@ COMMANDS = (
     *("card", "report", "reproduce", "serve", "convert", "verify", "doctor"),
 )
 
+ALSO_CALLED = {("evaluate", "simulator"): "card"}
+"""Two words that stand for a command. A checkpoint folder of the second name is reached as ./simulator."""
+
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Collect, tyro.conf.subcommand("collect")]
@@ -82,6 +85,8 @@ def run(arguments: Sequence[str], console: Console | None = None, stderr: Consol
     """
     wants_traceback = TRACEBACK_FLAG in arguments or os.environ.get(TRACEBACK_VARIABLE, "") not in ("", "0")
     given = [argument for argument in arguments if argument != TRACEBACK_FLAG]
+    if tuple(given[:2]) in ALSO_CALLED:
+        given = [ALSO_CALLED[given[0], given[1]], *given[2:]]
     out, err = console or Console(), stderr or Console(stderr=True)
     if given and not given[0].startswith("-") and given[0] not in COMMANDS:
         return guarded(lambda: len(choose("command", given[0], COMMANDS)), "", wants_traceback, err)
