@@ -96,7 +96,8 @@ class Commitment:
     """What a robot will do from an observation on, whatever is answered: it moves while it waits (real-time chunking).
 
     Attributes:
-        actions: Left of the last chunk, in robot units, shape (steps, da): the first one is executed at the observation's step.
+        actions: Left of the last chunk, in robot units, shape (steps, da): the first one is executed at the observation's step. None of
+            them where the robot moves, but the answer need not continue its motion.
         num_frozen: How many of them will have been executed before the answer is there, as far as delays are known.
     """
 
@@ -106,8 +107,8 @@ class Commitment:
     def check(self, embodiment: Embodiment) -> None:
         """Raises `ContractError` when this cannot be the beginning of such a robot's chunk."""
         actions, dim, horizon = self.actions, embodiment.action.dim, embodiment.action_horizon
-        if actions.ndim != 2 or actions.shape[1] != dim or not 1 <= len(actions) <= horizon:
-            raise ContractError(f"committed actions have shape {actions.shape}, expected (1 to {horizon}, {dim})")
+        if actions.ndim != 2 or actions.shape[1] != dim or len(actions) > horizon:
+            raise ContractError(f"committed actions have shape {actions.shape}, expected (at most {horizon}, {dim})")
         if not np.isfinite(actions).all():
             raise ContractError("committed actions hold a value that is not finite")
         if not 0 <= self.num_frozen <= len(actions):

@@ -100,6 +100,14 @@ def test_an_agent_goes_on_with_what_the_robot_is_doing(checkpoint: Checkpoint) -
     np.testing.assert_allclose(decision.chunk.actions[:FROZEN], committed.actions[:FROZEN], atol=1e-5)
 
 
+def test_a_robot_that_moves_gets_the_whole_chunk(checkpoint: Checkpoint) -> None:
+    waits = Observation.fake(EMBODIMENT)
+    moves = replace(waits, committed=Commitment(actions=np.zeros((0, DIM), np.float32), num_frozen=0))
+    short, whole = (PlanningAgent(checkpoint, "single").decide(observation).chunk.actions for observation in (waits, moves))
+    assert (len(short), len(whole)) == (checkpoint.config.sampling.execute_steps, HORIZON)
+    np.testing.assert_allclose(short, whole[: len(short)], atol=1e-5)
+
+
 def test_a_commitment_is_measured_from_where_the_robot_is(checkpoint: Checkpoint) -> None:
     codec = replace(checkpoint.config.codec, reference="relative")
     relative = replace(checkpoint, config=replace(checkpoint.config, codec=codec))
@@ -114,7 +122,7 @@ def test_a_commitment_is_measured_from_where_the_robot_is(checkpoint: Checkpoint
 @pytest.mark.parametrize(
     ("committed", "words"),
     [
-        (Commitment(actions=np.zeros((0, DIM), np.float32), num_frozen=0), "shape"),
+        (Commitment(actions=np.zeros((2, DIM + 1), np.float32), num_frozen=0), "shape"),
         (Commitment(actions=np.zeros((HORIZON + 1, DIM), np.float32), num_frozen=0), "shape"),
         (Commitment(actions=np.full((2, DIM), np.nan, np.float32), num_frozen=0), "not finite"),
         (Commitment(actions=np.zeros((2, DIM), np.float32), num_frozen=3), "num_frozen is 3"),

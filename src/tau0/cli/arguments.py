@@ -15,6 +15,9 @@ ORACLES = ("oracle", "oracle-gated")
 USUAL_MODES = ("single", "rcs", "full")
 """What is compared unless something else is asked for."""
 
+EXECUTORS = ("naive", "async", "rtc", "ensemble")
+"""Ways to execute chunks that come late, named here so that help needs no torch. A test keeps them equal to the executor's."""
+
 NUM_EVALUATION_SEEDS = 1_000_000
 """Evaluation uses seeds below this, collecting uses seeds from here on: no model is tested on what it was shown."""
 
@@ -88,6 +91,19 @@ def check_search(noise_scale: float, score_sigmas: Sequence[float], score_noises
     at_least(1, score_noises=score_noises)
     if not 0 <= still_below <= 1:
         raise UsageError(f"--still-below is {still_below:g}, it must lie between 0 and 1")
+
+
+def check_delays(delay_ms: Sequence[float], executors: Sequence[str], rate_hz: float | None) -> None:
+    """Raises `UsageError` for times and rates that cannot be, and unknown executors."""
+    if wrong := [late for late in delay_ms if not 0 <= late < inf]:
+        raise UsageError(f"--delay-ms holds {wrong[0]:g}, it must be a number of milliseconds of at least 0")
+    if rate_hz is not None and not 0 < rate_hz < inf:
+        raise UsageError(f"--rate-hz is {rate_hz:g}, it must be above 0")
+    for name in executors:
+        choose("executor", name, EXECUTORS)
+    for name, given in (("executors", executors), ("delay-ms", delay_ms)):
+        if not given or len(set(given)) < len(given):
+            raise UsageError(f"--{name} needs one value at least, and none twice; got {' '.join(map(str, given)) or 'none'}")
 
 
 def check_planning(gate_threshold: float | None, budget_ms: float | None) -> None:

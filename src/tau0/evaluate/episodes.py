@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -70,6 +71,9 @@ class EpisodeResult:
         revisions_kept: Decisions that executed a chunk of the second round.
         seconds: Wall time of the episode.
         decision_ms: Median wall time of a decision.
+        jerk: How roughly the robot moved (`tau0.evaluate.delayed.rms_jerk`); None where the world waited for decisions.
+        held: Control steps in which it was told to hold still, of those in a world that does not wait.
+        trips: Safety limits met, in such a world.
     """
 
     task: str
@@ -85,6 +89,9 @@ class EpisodeResult:
     revisions_kept: int
     seconds: float
     decision_ms: float
+    jerk: float | None = None
+    held: int = 0
+    trips: int = 0
 
 
 def run_episode(
@@ -127,13 +134,13 @@ def run_episode(
         decision = agent.decide(observation)
         decision_ms.append(1000 * (time.perf_counter() - asked))
         decisions.append(decision)
-        _check_chunk(decision, world)
+        check_chunk(decision, world)
         if observer is not None:
             observer.on_decision(observation, decision)
-            if _wants_frame(observer, step):
+            if wants_frame(observer, step):
                 observer.on_frame(observation)
         for index, action in enumerate(decision.chunk.actions[: limit - step]):
-            if observer is not None and index > 0 and _wants_frame(observer, step):
+            if observer is not None and index > 0 and wants_frame(observer, step):
                 observer.on_frame(world.observe())
             success = world.step(action)
             step += 1
@@ -141,28 +148,44 @@ def run_episode(
                 break
     if observer is not None and observer.frame_every > 0:
         observer.on_frame(world.observe())
+    return result_of(world, decisions, decision_ms, told, seed, success, step, time.perf_counter() - started)
+
+
+def result_of(
+    world: World,
+    decisions: Sequence[Decision],
+    decision_ms: Sequence[float],
+    instruction: str,
+    seed: int,
+    success: bool,
+    steps: int,
+    seconds: float,
+) -> EpisodeResult:
+    """What happened in an episode, from its decisions (at least one) and what each took."""
     return EpisodeResult(
         task=world.task,
-        instruction=told,
+        instruction=instruction,
         seed=seed,
         mode=decisions[0].mode,
         success=success,
-        steps=step,
+        steps=steps,
         decisions=len(decisions),
         gates_passed=sum(d.gate_passed is True for d in decisions),
         simulated=sum(d.proposals.progress is not None for d in decisions),
         revised=sum(d.revision is not None for d in decisions),
         revisions_kept=sum(d.choice == "revised" for d in decisions),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         decision_ms=statistics.median(decision_ms),
     )
 
 
-def _wants_frame(observer: Observer, step: int) -> bool:
+def wants_frame(observer: Observer, step: int) -> bool:
+    """Whether a frame of video is due."""
     return observer.frame_every > 0 and step % observer.frame_every == 0
 
 
-def _check_chunk(decision: Decision, world: World) -> None:
+def check_chunk(decision: Decision, world: World) -> None:
+    """Raises `ContractError` when a chunk is empty, not finite, or of another action dimension than the robot's."""
     actions, dim = decision.chunk.actions, world.embodiment.action.dim
     if actions.ndim != 2 or len(actions) == 0 or actions.shape[1] != dim:
         raise ContractError(f"the agent's chunk at step {decision.step} has shape {actions.shape}, expected (steps >= 1, {dim})")

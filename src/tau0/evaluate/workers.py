@@ -16,6 +16,7 @@ from typing import Protocol
 
 import torch
 
+from tau0.evaluate.delayed import DelayedSource, run_delayed_episode
 from tau0.evaluate.episodes import Agent, run_episode
 from tau0.evaluate.recorder import TraceRecorder
 from tau0.evaluate.records import EpisodeRecord
@@ -126,7 +127,9 @@ class _Bench:
         recording, recorder = self._setup.recording, None
         if recording is not None:
             recorder = TraceRecorder(world.embodiment, recording.frame_every, source.scored_by)
-        result = run_episode(world, self._agents[job.source], episode.seed, episode.instruction, self._setup.max_steps, recorder)
+        agent, given = self._agents[job.source], (episode.seed, episode.instruction, self._setup.max_steps, recorder)
+        is_late = isinstance(source, DelayedSource)
+        result = run_delayed_episode(world, agent, source, *given) if is_late else run_episode(world, agent, *given)
         result = replace(result, task=episode.task, mode=source.mode)
         if recording is not None and recorder is not None:
             write_trace(recording.trace_folder(episode, source.mode), recorder.trace(result))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from tau0.checkpoint import Checkpoint, CheckpointError, GateConfig
-from tau0.contract import ActionChunk, Candidates, Decision, Observation
+from tau0.contract import ActionChunk, Candidates, Commitment, Decision, Observation
 from tau0.encode import ObservationEncoder, executable_actions, latents_to_frames, robot_actions
 from tau0.plan.budget import Stopwatch
 from tau0.plan.motion import chunk_motion
@@ -130,6 +130,9 @@ class PlanningAgent:
     def decide(self, observation: Observation) -> Decision:
         """What to do now, and why. `milliseconds` leaves out the pictures of imagined futures, which are for people.
 
+        A robot that waits gets as many steps as it should execute; one that is committed gets all that the chunk has, to its peak if there
+        is one, since nobody knows when the next will come.
+
         Raises:
             ContractError: When the observation does not fit the checkpoint's embodiment.
         """
@@ -143,7 +146,8 @@ class PlanningAgent:
         first = self._candidates(plan.first, state)
         revision = None if plan.revision is None else self._candidates(plan.revision, state)
         origin = revision if plan.choice == "revised" and revision is not None else first
-        chunk = ActionChunk(actions=origin.actions[plan.chosen, : plan.steps], control_hz=config.embodiment.control_hz)
+        steps = plan.steps if observation.committed is None else self._moving_steps(plan.steps, observation.committed)
+        chunk = ActionChunk(actions=origin.actions[plan.chosen, :steps], control_hz=config.embodiment.control_hz)
         milliseconds = {**watch.milliseconds, "total": watch.elapsed_ms}
         return Decision(
             step=observation.step,
@@ -161,6 +165,11 @@ class PlanningAgent:
             milliseconds=milliseconds,
             skipped=plan.skipped,
         )
+
+    def _moving_steps(self, steps: int, committed: Commitment) -> int:
+        """Steps for a robot that moves meanwhile; a chunk that is cut at its peak leaves a few after those that cannot be changed."""
+        horizon = self._checkpoint.config.embodiment.action_horizon
+        return horizon if steps == self.execute_steps else min(max(steps, committed.num_frozen + MIN_STEPS), horizon)
 
     def _candidates(self, considered: Round, state: torch.Tensor) -> Candidates:
         """A round in robot units."""
