@@ -130,9 +130,9 @@ def collect(config: CollectConfig, report: Callable[[CollectProgress], None] = l
 
 def record_into(root: Path, unit: Unit) -> tuple[int, int]:
     """Records one unit into the collection at `root`, in this process. Returns its numbers of episodes and rows."""
-    episodes = rows = 0
+    episodes, rows, world = 0, 0, _world(unit.task)
     with UnitWriter(root, unit.name, embodiment_of([unit.task])) as writer:
-        for record in record_unit(_world(unit.task), unit):
+        for record in record_unit(world, unit):
             writer.add(record)
             episodes, rows = episodes + 1, rows + len(record)
     return episodes, rows
