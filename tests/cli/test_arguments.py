@@ -24,10 +24,11 @@ from tau0.cli.bars import Bars
 from tau0.cli.errors import FAILED, INTERRUPTED, guarded, sentence
 from tau0.cli.evaluate import STILL_BELOW
 from tau0.cli.folders import writable_file, writable_folder
+from tau0.cli.report import MAX_MB
 from tau0.cli.reproduce import comparison_table
 from tau0.cli.shipped import expected_scores
 from tau0.contract import ContractError
-from tau0.evaluate import oracle
+from tau0.evaluate import oracle, report
 from tau0.evaluate.trace import EpisodeTrace, write_trace
 from tau0.plan import planner
 from tau0.plan.selectors import Mode
@@ -61,6 +62,7 @@ def test_modes_are_the_planners() -> None:
     assert get_args(Mode) == MODES
     assert tuple(oracle.ORACLES) == ORACLES
     assert planner.STILL_BELOW == STILL_BELOW
+    assert report.MAX_MB == MAX_MB
 
 
 @pytest.mark.parametrize(

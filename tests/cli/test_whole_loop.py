@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 from tau0.checkpoint import config_from_json
 from tau0.cli import run
 from tau0.cli.errors import INTERRUPTED
-from tau0.evaluate.trace import read_traces
+from tau0.evaluate.trace import has_video, read_traces, trace_folders
 
 TASK = "button-press-topdown-v3"
 COLLECT = ("collect", "--tasks", TASK, "--demonstrations", "1", "--failures", "1", "--branch-groups", "1", "--workers", "1")
@@ -118,12 +119,22 @@ def test_oracles_say_where_success_is_lost_and_rollouts_choose_a_gate(trained: P
     assert "would be" in succeed("calibrate", trained, traces, "--simulate-share", "0.5", "--dry-run")
 
 
-def test_an_evaluation_with_video_can_be_looked_at(trained: Path, tmp_path: Path) -> None:
+def test_an_evaluation_with_some_video_can_be_looked_at(trained: Path, tmp_path: Path) -> None:
     out, traces = tmp_path / "results.jsonl", tmp_path / "seen"
-    command = ("evaluate", trained, "--tasks", TASK, "--episodes", "1", "--modes", "full", "--max-steps", "10", "--candidates", "2")
-    said = succeed(*command, "--workers", "1", "--out", out, "--traces", traces, "--video", "--gate-threshold", "inf")
+    command = ("evaluate", trained, "--tasks", TASK, "--episodes", "2", "--modes", "full", "--max-steps", "10", "--candidates", "2")
+    seen = ("--out", out, "--traces", traces, "--video", "--video-seeds", "1", "--gate-threshold", "inf")
+    said = succeed(*command, "--workers", "1", *seen)
     assert f"their decisions in {traces}" in said
+    assert [has_video(folder) for folder in trace_folders(traces)] == [True, False]
     assert succeed("report", traces).strip() == str(traces / "report.html")
+    page = (traces / "report.html").read_text()
+    assert "1 of the run's 2 episodes is shown here" in unescape(page)
+    assert "fingerprint" in page
+    alone = tmp_path / "alone.jsonl"
+    alone.write_text(out.read_text())
+    assert succeed("report", alone).strip() == str(tmp_path / "alone.html")
+    assert succeed("report", traces, "--out", tmp_path / "a" / "b.html", "--max-mb", "0.2").strip() == str(tmp_path / "a" / "b.html")
+    assert (tmp_path / "a" / "b.html").stat().st_size < 300_000
 
 
 def test_demo_ends_with_a_report_that_can_be_made_again(trained: Path, tmp_path: Path) -> None:

@@ -12,12 +12,10 @@ from rich.console import Console
 
 from tau0.cli.arguments import FRAME_EVERY, MODES, at_least, check_planning, choose, choose_seeds, choose_tasks
 from tau0.cli.folders import writable_folder
-from tau0.cli.machine import command_line, machine, today, versions
-from tau0.cli.report import write_notes, write_run_report
-from tau0.cli.shipped import SHIPPED, Scores, expected_scores, find_checkpoint
+from tau0.cli.report import keep_for_report, write_run_report
+from tau0.cli.shipped import SHIPPED, find_checkpoint
 
 if TYPE_CHECKING:
-    from tau0.checkpoint import Checkpoint
     from tau0.contract import Decision, Observation
     from tau0.evaluate.episodes import Agent, EpisodeResult
     from tau0.evaluate.live import DemoDisplay
@@ -89,7 +87,7 @@ class Demo:
             budget_ms=self.budget_ms,
         )
         _remove_traces(self.out)
-        write_notes(self.out, _notes(checkpoint))
+        keep_for_report(folder, self.out)
         with DemoDisplay(console) as display:
             results = [result for task in tasks for result in self._episodes(task, seeds, agent, display)]
         solved = sum(result.success for result in results)
@@ -146,19 +144,3 @@ def _remove_traces(folder: Path) -> None:
     for path in folder.glob("episode-*"):
         if (path / "trace.json").is_file():
             shutil.rmtree(path)
-
-
-def _notes(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    config = checkpoint.config
-    notes = [("checkpoint", f"{config.name}, fingerprint {checkpoint.fingerprint}")]
-    if config.gate is not None:
-        notes.append(("gate", f"threshold {config.gate.threshold:.3f}; {config.gate.chosen_by}"))
-    if scores := expected_scores(config):
-        notes.append(("measured before", _in_words(scores)))
-    return [*notes, ("command", command_line()), ("machine", machine()), ("versions", versions()), ("date", today())]
-
-
-def _in_words(scores: Scores) -> str:
-    """Success over all tasks, by mode."""
-    totals = {mode: (sum(s for s, _ in tasks.values()), sum(n for _, n in tasks.values())) for mode, tasks in scores.items()}
-    return "; ".join(f"{mode} {successes} of {trials}" for mode, (successes, trials) in totals.items())

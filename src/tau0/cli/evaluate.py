@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
@@ -24,6 +24,7 @@ from tau0.cli.arguments import (
 )
 from tau0.cli.bars import Bars
 from tau0.cli.folders import writable_file, writable_folder
+from tau0.cli.report import keep_for_report
 from tau0.cli.shipped import find_checkpoint
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Evaluate:
         loss_split: Say where success is lost: to the plans drawn, to choosing by consistency, to the simulator; adds the modes it needs.
         traces: Where every decision of every episode goes; a folder named after OUT unless given.
         video: Keep real and imagined video in the traces as well, for `tau0 report` (slower, about 3 MB an episode).
+        video_seeds: With --video: of the first so many initial states of each task only.
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
@@ -94,6 +96,7 @@ class Evaluate:
     loss_split: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     traces: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    video_seeds: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
 
     stopped: ClassVar[str] = "Stopped. Finished episodes are kept; the same command goes on."
 
@@ -110,6 +113,7 @@ class Evaluate:
         seeds = choose_seeds(self.first_seed, self.episodes)
         wording = choose("instructions", self.instructions, INSTRUCTIONS)
         at_least(1, candidates=self.candidates, futures=self.futures, workers=self.workers, max_steps=self.max_steps)
+        at_least(1, video_seeds=self.video_seeds)
         check_planning(self.gate_threshold, self.budget_ms)
         check_search(self.noise_scale, self.score_sigmas, self.score_noises, self.still_below)
         folder = find_checkpoint(self.checkpoint)
@@ -134,7 +138,8 @@ class Evaluate:
             futures=self.futures,
         )
         with Bars(console) as bars:
-            records = loop.run(list_episodes(tasks, seeds, wording), self.out, bars)
+            records = self._records(loop, list_episodes(tasks, seeds, wording), bars)
+        keep_for_report(folder, traces)
         summaries = summarize(records)
         console.print(success_table(summaries, f"{self.checkpoint}, {wording} instructions, seeds {seeds[0]} to {seeds[-1]}"))
         if (by_group := group_table(summaries, GROUPS, "Meta-World MT50 by difficulty")) is not None:
@@ -145,6 +150,13 @@ class Evaluate:
             console.print(agreement_table(agreements(traces, records)))
         bars.say(f"{len(records)} episodes in {self.out}, their decisions in {traces}")
         return 0
+
+    def _records(self, loop: ClosedLoop, episodes: Sequence[Episode], bars: Bars) -> list[EpisodeRecord]:
+        """All episodes, those with video first where not all are to have it."""
+        if not self.video or self.video_seeds is None:
+            return loop.run(episodes, self.out, bars)
+        loop.run([one for one in episodes if one.seed < self.first_seed + self.video_seeds], self.out, bars, "with video")
+        return replace(loop, has_video=False).run(episodes, self.out, bars)
 
     def _wanted_modes(self) -> tuple[str, ...]:
         """Those asked for, and those that the split of the loss is made of."""

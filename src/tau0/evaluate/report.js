@@ -16,10 +16,11 @@ let parts = {};
 const episode = () => episodes[state.episode];
 const decision = () => episode().decisions[state.decision];
 
-/** The first decision with a revision, or else with imagined futures, or else the first. */
+/** The first decision with a revision, or else with imagined futures, best one whose real pictures all exist; or else the first. */
 function mostTelling() {
-  const kinds = episode().decisions.map((each) => each.kind);
-  return Math.max(0, kinds.includes("revised") ? kinds.indexOf("revised") : kinds.indexOf("simulated"));
+  const rank = (one) => ({ revised: 0, simulated: 2 }[one.kind] ?? 4) + (one.real.length && one.real.every(Boolean) ? 0 : 1) + (one.isPlain ? 2 : 0);
+  const ranks = episode().decisions.map(rank);
+  return Math.max(0, ranks.indexOf(Math.min(...ranks)));
 }
 
 function chooseEpisode(index, chosen = null) {
@@ -56,6 +57,13 @@ function remember() {
   }
 }
 
+/** What tells an episode from others of its task: its mode and its seed, where there are several. */
+function nameAmong(one) {
+  const several = (name) => new Set(episodes.map((each) => each[name])).size > 1;
+  const words = [several("mode") && one.mode, several("seed") && `seed ${one.seed}`].filter(Boolean);
+  return words.length ? html("span", { class: "aside" }, words.join(" · "), html("br")) : null;
+}
+
 function showPicker() {
   picker.replaceChildren(...episodes.map((one, i) => html("button", {
     class: "choice", role: "tab", "aria-controls": "stage", onclick: () => chooseEpisode(i),
@@ -68,7 +76,7 @@ function showPicker() {
     },
   },
   html("img", { src: one.poster, alt: "" }),
-  html("div", null, html("b", null, one.task),
+  html("div", null, html("b", null, one.task), nameAmong(one),
     html("span", { class: one.success ? "outcome" : "outcome failed" }, `${one.success ? "solved" : "not solved"} · ${one.numSteps} steps`)))));
 }
 
@@ -95,17 +103,19 @@ function showEpisode() {
     onclick: () => chooseDecision(i),
   }, html("i"))));
   const kinds = Object.keys(KINDS).filter((kind) => one.decisions.some((each) => each.kind === kind));
-  stage.replaceChildren(
+  stage.replaceChildren(...[
     html("h3", null, `“${one.instruction}”`),
     html("p", { class: "meta" }, html("span", { class: one.success ? "outcome" : "outcome failed" }, one.success ? "solved" : "not solved"),
       [one.task, `seed ${one.seed}`, `mode ${one.mode}`, `${one.numSteps} steps`, `${one.seconds.toFixed(1)} s`].map((word) => html("span", null, word))),
+    one.others.length > 0 && html("p", { class: "others-here" }, html("span", null, "The same initial state:"),
+      one.others.map((other) => html("span", { class: other.success ? "outcome" : "outcome failed" }, other.mode))),
     html("div", { class: "top" },
       html("div", { class: "film" }, video, html("div", { class: "views" }, one.cameras.map((name) => html("span", null, name))),
         html("div", { class: "player" }, parts.play, html("span", null, "The line on the strip below shows where the film is."))), verdict),
     html("div", { class: "timeline" }, parts.ticks, parts.playhead,
       html("div", { class: "scale" }, html("span", null, "step 0"), html("span", null, `step ${one.numSteps}`))),
     html("div", { class: "legend" }, kinds.map((kind) => html("span", { class: `badge is-${kind}` }, KINDS[kind]))),
-    parts.detail);
+    parts.detail].filter(Boolean));
   for (const event of ["timeupdate", "play", "pause", "ended"]) video.addEventListener(event, movePlayhead);
 }
 
@@ -169,6 +179,7 @@ function timeSpent(milliseconds) {
 
 /** The imagined future of the candidate in hand above what the cameras saw afterwards. */
 function comparison(one) {
+  if (one.isPlain) return html("div", { class: "block" }, html("p", { class: "note" }, "The pictures of this decision were left out to keep the page small; its numbers are below."));
   if (!one.sprite || !one.now) return null;
   const candidate = one.rounds[state.round].candidates[state.candidate];
   const isChosen = state.round === one.chosen.round && state.candidate === one.chosen.index;
@@ -190,63 +201,23 @@ function comparison(one) {
   return html("div", { class: "block" }, html("h4", null, title), html("p", { class: "note" }, note), html("div", { class: "compare" }, cameras));
 }
 
-/** The first candidate of a round that was imagined, if any: for lack of time not all may be. */
-const imagined = (round) => round.candidates.find((candidate) => candidate.progress);
-const colourOf = (one, round) => (round ? "revised" : imagined(one.rounds[0]) ? "simulated" : one.kind);
-
-function roundBlock(one, round, index) {
-  const everyAction = one.rounds.flatMap((each) => each.candidates.flatMap((candidate) => candidate.actions.flat()));
-  const everyProgress = one.rounds.flatMap((each) => each.candidates.flatMap((candidate) => candidate.progress || []));
-  const everyScore = one.rounds.flatMap((each) => each.candidates.map((candidate) => candidate.score));
-  const limits = { scores: range([...everyScore, one.gate], 0.02), actions: range([0, ...everyAction], 0.1), progress: everyProgress.length ? range(everyProgress, 0.4) : null };
-  const count = round.candidates.length;
-  const title = index ? `The revision: ${count} new candidates` : count === 1 ? "The one candidate" : `The ${count} candidates`;
-  const kept = one.chosen.round === 1 ? "One of them promised more than the best of the first round, so it replaced it." : "None promised more than the best of the first round, so they were put aside.";
-  const note = index ? `The policy was shown the most promising future while that was still half formed, and planned again towards it. ${kept}`
-    : imagined(round) ? `Choose one to compare its imagined future above. All curves of progress run from ${number(limits.progress[0], null, 2)} to ${number(limits.progress[1], null, 2)} over ${imagined(round).progress.length} steps; the dot marks the peak.`
-      : "Every drawing has the same axes.";
-  const names = episode().actionNames;
-  return html("div", { class: "block" }, html("h4", null, title), html("p", { class: "note" }, note),
-    html("p", { class: "keys" }, round.candidates[0].actions.length <= KEYS.length && round.candidates[0].actions.map((_, i) => html("span", { style: `--key: ${key(i)}` }, names[i] || `action ${i + 1}`))),
-    html("div", { class: "cards" }, round.candidates.map((candidate, i) => card(one, round, index, candidate, i, limits))));
-}
-
-function card(one, round, roundIndex, candidate, i, limits) {
-  const isChosen = one.chosen.round === roundIndex && one.chosen.index === i;
-  const others = round.candidates.filter((_, j) => j !== i).map((other) => other.progress).filter(Boolean);
-  const remark = i === round.mostPromising ? "most promising" : i === round.mostConsistent && round.candidates.length > 1 ? "most believed" : "";
-  const peak = candidate.progress && Math.max(...candidate.progress);
-  return html("button", {
-    class: `card is-${colourOf(one, roundIndex)}${isChosen ? " chosen" : ""}`, "aria-pressed": roundIndex === state.round && i === state.candidate,
-    "aria-label": `Candidate ${i + 1}${isChosen ? ", executed" : ""}${remark ? `, ${remark}` : ""}`,
-    onclick: () => { state.round = roundIndex; state.candidate = i; showKeepingFocus(roundIndex, i); },
-  },
-  html("header", null, html("b", null, html("span", { class: "word" }, "Candidate "), `${i + 1}`), isChosen ? html("span", { class: "pill" }, "executed") : html("span", { class: "aside" }, remark)),
-  candidate.frames && html("div", { class: "film-strip", style: `--ahead: ${one.offsets.length}` },
-    episode().cameras.map((camera, view) => candidate.frames.map((tiles, j) => tile(one.sprite, tiles[view], `${camera}, imagined ${one.offsets[j]} steps ahead`)))),
-  candidate.progress && html("div", { class: "measure" }, html("span", null, "progress"), html("b", null, number(peak, null, 2)), progressDrawing(candidate.progress, others, limits.progress)),
-  html("div", { class: "measure" }, html("span", null, "actions"), html("span", null, isChosen ? `first ${one.executed} executed` : ""),
-    actionsDrawing(candidate.actions, limits.actions, isChosen ? one.executed : 0)),
-  candidate.score !== null && html("div", { class: "measure" }, html("span", null, "consistency"), html("b", null, number(candidate.score)),
-    scoreDrawing(candidate.score, round.candidates.map((other) => other.score), one.gate, limits.scores)));
-}
-
 function showKeepingFocus(roundIndex, i) {
   showDecision();
   parts.detail.querySelectorAll(".cards")[roundIndex].children[i].focus({ preventScroll: true });
 }
 
 document.addEventListener("keydown", (event) => {
-  const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (!move || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("video, .picker")) return;
-  const wasOnTick = event.target.classList.contains("tick");
+  const move = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
+  const isOnStrip = event.target.classList.contains("tick");
+  if (!move || (!Number.isFinite(move) && !isOnStrip) || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("video, .picker")) return;
   event.preventDefault();
   chooseDecision(state.decision + move);
-  if (wasOnTick) parts.ticks.children[state.decision].focus();
+  if (isOnStrip) parts.ticks.children[state.decision].focus();
 });
 
 const wanted = new URLSearchParams(location.hash.slice(1));
 const within = (name, count) => Math.max(0, Math.min(count - 1, (Number(wanted.get(name)) || 1) - 1));
 showPicker();
-const first = within("episode", episodes.length);
+const thoughtful = episodes.findIndex((one) => one.decisions.some((each) => each.kind === "revised" || each.kind === "simulated"));
+const first = wanted.has("episode") ? within("episode", episodes.length) : Math.max(0, thoughtful);
 chooseEpisode(first, wanted.has("decision") ? within("decision", episodes[first].decisions.length) : null);

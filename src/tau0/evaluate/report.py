@@ -1,57 +1,26 @@
-"""One self-contained page about a run: what happened, what was imagined, what was chosen, and what it cost."""
+"""One self-contained page about a run: what came out of it, what was imagined and chosen on the way, and what it cost."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tau0.evaluate.report_figures import episode_figure
-from tau0.evaluate.report_words import kind_of, plural
-from tau0.evaluate.statistics import wilson_interval
+from tau0.evaluate.records import EpisodeRecord
+from tau0.evaluate.report_card import card_figure
+from tau0.evaluate.report_choice import Fitted, Met, fit_episodes, met_by
+from tau0.evaluate.report_process import funnel_figure, timings_figure
+from tau0.evaluate.report_results import MODES, headline_mode, loss_figure, ordered_modes, records_of, results_figure
+from tau0.evaluate.report_words import plural
 from tau0.evaluate.trace import EpisodeTrace
 
 ROOM = Path(__file__).parent
-MODES = {
-    "single": "first plan drawn",
-    "random": "any plan",
-    "medoid": "plan in the middle",
-    "rcs": "most believed plan",
-    "progress": "most promising plan",
-    "unrevised": "imagine where unsure",
-    "full": "imagine and revise",
-    "oracle": "best plan, tried in the real world",
-    "oracle-gated": "the same where unsure",
-}
-STAGES = {
-    "encode": "turn camera pictures into the model's own language",
-    "propose": "draw the candidate plans",
-    "score": "ask which plans it believes in",
-    "simulate": "imagine where each plan leads",
-    "revise": "plan again from the best future, and check it",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskResult:
-    """How often a task was solved in one mode."""
-
-    task: str
-    mode: str
-    successes: int
-    trials: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.successes <= self.trials or self.trials == 0:
-            raise ValueError(
-                f"{self.task} in mode {self.mode}: {self.successes} successes of {self.trials} trials, expected at least one trial"
-            )
+MAX_MB = 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,125 +29,104 @@ class ReportSummary:
 
     Attributes:
         title: The headline.
-        lead: One sentence under it; empty for one made from the episodes.
-        results: Success by task and mode; empty for a count of the episodes shown.
+        lead: One sentence under it; empty for one made from the results.
+        records: Of every episode of the run; empty for those of the episodes shown.
+        counted: Traces whose decisions are counted and timed, pictures not needed; empty for those of the episodes shown.
+        card: Of the simulator, as `tau0 card` writes it.
         notes: Name and value of what should be known about the run: checkpoint, machine, date, command.
+        max_mb: The size of the episodes' pictures, films and numbers, at most. What is cut is told on the page.
     """
 
     title: str = "A robot that imagines before it acts"
     lead: str = ""
-    results: tuple[TaskResult, ...] = ()
+    records: tuple[EpisodeRecord, ...] = ()
+    counted: tuple[EpisodeTrace, ...] = ()
+    card: Mapping[str, Any] | None = None
     notes: tuple[tuple[str, str], ...] = ()
+    max_mb: float = MAX_MB
 
 
-def write_report(path: Path, traces: Sequence[EpisodeTrace], summary: ReportSummary) -> Path:
+def write_report(path: Path, traces: Iterable[EpisodeTrace], summary: ReportSummary, count: int | None = None) -> Path:
     """Writes one HTML file that needs nothing else: styles, script, pictures and films are inside. Returns `path`.
 
+    Args:
+        path: Its folder is made if missing.
+        traces: The episodes that are shown, with video. An iterator that reads them one by one needs memory for one.
+        summary: See there.
+        count: How many traces there are, where that cannot be seen from `traces`.
+
     Raises:
-        ValueError: There is no episode to show.
+        ValueError: There is no episode to show and no result either.
         OSError: The place cannot be written.
     """
-    if not traces:
-        raise ValueError("a report needs at least one episode trace, got none")
+    if count is None:
+        traces = tuple(traces)
+        count = len(traces)
+    if not count and not summary.records:
+        raise ValueError("a report needs at least one episode trace or one result, got none")
+    page = _render(traces, count, summary)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent / f".{path.name}.{os.getpid()}.unfinished"
     try:
-        unfinished.write_text(_render(traces, summary), encoding="utf-8")
+        unfinished.write_text(page, encoding="utf-8")
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     return path
 
 
-def _render(traces: Sequence[EpisodeTrace], summary: ReportSummary) -> str:
+def _render(traces: Iterable[EpisodeTrace], count: int, summary: ReportSummary) -> str:
+    shown: list[EpisodeTrace] = []
+    if not (summary.records and summary.counted):
+        traces = shown = list(traces)
+    records = summary.records or records_of(shown)
+    met = [met_by(record) for record in records]
+    mode = headline_mode([one.mode for one in met])
+    counted = [trace for trace in summary.counted or shown if trace.mode == mode]
+    fitted = fit_episodes(traces, count, round(1e6 * summary.max_mb), met)
     environment = Environment(
         loader=FileSystemLoader(ROOM), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    results = summary.results or _counted(traces)
+    funnel = funnel_figure(counted)
     return environment.get_template("report.html.j2").render(
         title=summary.title,
-        lead=summary.lead or _lead(traces),
+        lead=summary.lead or _lead(met, thinks=bool(funnel["imagined"])),
         notes=summary.notes,
-        table=_table(results),
-        overall=_overall(results),
-        timings=_timings(traces),
-        funnel=_funnel(traces),
-        episodes=[episode_figure(trace) for trace in traces],
-        style=Markup((ROOM / "report.css").read_text(encoding="utf-8")),
-        scripts=[Markup((ROOM / name).read_text(encoding="utf-8")) for name in ("report_draw.js", "report.js")],
+        mode=mode,
+        results=results_figure(records),
+        loss=loss_figure(records),
+        card=None if summary.card is None else card_figure(summary.card),
+        timings=timings_figure(counted),
+        funnel=funnel,
+        fitted=fitted,
+        of_episodes=_of_episodes(fitted, len(met)),
+        episodes=Markup(f"[{','.join(fitted.episodes)}]"),
+        style=Markup((ROOM / "report.css").read_text(encoding="utf-8") + (ROOM / "report_results.css").read_text(encoding="utf-8")),
+        scripts=[Markup((ROOM / name).read_text(encoding="utf-8")) for name in ("report_draw.js", "report_cards.js", "report.js")],
     )
 
 
-def _lead(traces: Sequence[EpisodeTrace]) -> str:
-    solved, tasks = sum(trace.success for trace in traces), len({trace.task for trace in traces})
-    start = f"In the episodes shown here it attempted {plural(tasks, 'task')} and solved {solved} of {len(traces)}."
-    thinking = any(decision.proposals.progress is not None for trace in traces for decision in trace.decisions)
-    if not thinking:
-        return f"{start} Every decision on the way is below."
+def _lead(met: Sequence[Met], *, thinks: bool) -> str:
+    modes, tasks = ordered_modes([one.mode for one in met]), len({one.task for one in met})
+    if len(modes) > 1:
+        states = len({(one.task, one.seed) for one in met})
+        ways = f"{plural(len(modes), 'way')} of deciding met the same {plural(states, 'initial state')} of {plural(tasks, 'task')}"
+        return f"{ways[0].upper()}{ways[1:]}, {len(met)} episodes in all. What each solved, why, and what it cost."
+    solved = sum(one.success for one in met)
+    start = f"It attempted {plural(tasks, 'task')} and solved {solved} of {plural(len(met), 'episode')}."
+    if not thinks:
+        return f"{start} It acted as “{modes[0]}”: {MODES[modes[0]]}." if modes[0] in MODES else start
     return f"{start} Before it moved it drew up several plans and, when unsure, pictured where each would lead."
 
 
-def _counted(traces: Sequence[EpisodeTrace]) -> tuple[TaskResult, ...]:
-    kinds = dict.fromkeys((trace.task, trace.mode) for trace in traces)
-    groups = [(task, mode, [t.success for t in traces if (t.task, t.mode) == (task, mode)]) for task, mode in kinds]
-    return tuple(TaskResult(task=task, mode=mode, successes=sum(solved), trials=len(solved)) for task, mode, solved in groups)
-
-
-def _share(successes: int, trials: int) -> dict[str, Any]:
-    rate = wilson_interval(successes, trials)
-    return {"successes": successes, "trials": trials, "percent": 100 * rate.estimate, "low": 100 * rate.low, "high": 100 * rate.high}
-
-
-def _modes(results: Sequence[TaskResult]) -> list[str]:
-    present = {result.mode for result in results}
-    return [mode for mode in MODES if mode in present] + sorted(present - MODES.keys())
-
-
-def _table(results: Sequence[TaskResult]) -> dict[str, Any]:
-    cells = {(result.task, result.mode): _share(result.successes, result.trials) for result in results}
-    modes, tasks = _modes(results), list(dict.fromkeys(result.task for result in results))
-    return {
-        "modes": {mode: MODES.get(mode, "") for mode in modes},
-        "rows": [{"task": task, "cells": [cells.get((task, mode)) for mode in modes]} for task in tasks],
-    }
-
-
-def _overall(results: Sequence[TaskResult]) -> list[dict[str, Any]]:
-    chosen = {mode: [result for result in results if result.mode == mode] for mode in _modes(results)}
-    return [{"mode": mode, **_share(sum(r.successes for r in rs), sum(r.trials for r in rs))} for mode, rs in chosen.items()]
-
-
-def _timings(traces: Sequence[EpisodeTrace]) -> dict[str, Any]:
-    """Median and 95th percentile in milliseconds, of each stage where it happened and of whole decisions."""
-    spent = [decision.milliseconds for trace in traces for decision in trace.decisions if decision.milliseconds]
-
-    def row(stage: str, meaning: str) -> dict[str, Any] | None:
-        values = [times[stage] for times in spent if times.get(stage, 0) > 0]
-        if not values:
-            return None
-        median, p95 = np.percentile(values, [50, 95])
-        return {"stage": stage, "meaning": meaning, "median": float(median), "p95": float(p95), "count": len(values)}
-
-    others = {stage: "" for times in spent for stage in times if stage not in STAGES and stage != "total"}
-    rows = [found for stage, meaning in {**STAGES, **others}.items() if (found := row(stage, meaning))]
-    total = row("total", "the whole decision")
-    longest = max([found["p95"] for found in (*rows, total) if found], default=1.0)
-    return {"rows": rows, "total": total, "longest": longest, "decisions": len(spent)}
-
-
-def _funnel(traces: Sequence[EpisodeTrace]) -> dict[str, Any]:
-    decisions = [decision for trace in traces for decision in trace.decisions]
-    kinds = [kind_of(decision) for decision in decisions]
-    rounds = [one for decision in decisions for one in (decision.proposals, decision.revision) if one is not None]
-    return {
-        "decisions": len(decisions),
-        "candidates": max((len(decision.proposals.actions) for decision in decisions), default=0),
-        "horizon": max((decision.proposals.actions.shape[1] for decision in decisions), default=0),
-        "scored": any(decision.proposals.scores is not None for decision in decisions),
-        "gated": any(decision.gate_threshold is not None for decision in decisions),
-        "passed": kinds.count("gate"),
-        "imagined": sum(decision.proposals.progress is not None for decision in decisions),
-        "futures": sum(len(one.actions) for one in rounds if one.progress is not None),
-        "tried": sum(decision.revision is not None for decision in decisions),
-        "revised": kinds.count("revised"),
-    }
+def _of_episodes(fitted: Fitted, num_episodes: int) -> list[str]:
+    """What the page does not show, in sentences."""
+    said = []
+    if len(fitted.episodes) < num_episodes:
+        verb = "is" if len(fitted.episodes) == 1 else "are"
+        said.append(f"{len(fitted.episodes)} of the run's {num_episodes} episodes {verb} shown here; the tables count all of them.")
+    if fitted.num_left_out:
+        said.append(f"{plural(fitted.num_left_out, 'episode')} did not fit into the size allowed (--max-mb).")
+    if fitted.num_plain:
+        said.append(f"To keep the page small, {plural(fitted.num_plain, 'decision')} are shown without pictures (--max-mb).")
+    return said

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tau0.contract import Candidates, Decision, Pixels
-from tau0.evaluate.report_words import best_progress, explain, kind_of
+from tau0.evaluate.report_words import best_progress, explain, kind_of, plural
 from tau0.evaluate.trace import EpisodeTrace
 from tau0.evaluate.video import data_uri, encode_mp4, side_by_side
 
@@ -151,7 +151,13 @@ def _candidate_figure(candidates: Candidates, i: int, sprite: _Sprite, shown: li
         "progress": None if progress is None else [_rounded(float(value)) for value in progress[i]],
         "actions": [_rounded_all(line) for line in candidates.actions[i].T],
         "frames": None if frames is None else [sprite.add(frames[i][:, f]) for f in shown],
+        "outcome": None if candidates.outcomes is None else _outcome(float(candidates.outcomes[i])),
     }
+
+
+def _outcome(steps: float) -> str:
+    """What trying a candidate in a copy of the world led to, in words."""
+    return f"solves it in {plural(round(steps), 'step')}" if math.isfinite(steps) else "does not solve it"
 
 
 def _rounded(value: float) -> float | None:

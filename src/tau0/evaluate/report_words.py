@@ -53,6 +53,11 @@ def number(value: float, beside: float | None = None, *, tiny: int = 4) -> str:
     return f"{value:z.{digits}f}".replace("-", "−")
 
 
+def signed_points(share: float) -> str:
+    """A difference of two shares in percentage points, with its sign and a real minus."""
+    return f"{100 * share:+z.1f}".replace("+0.0", "0.0").replace("-", "−")
+
+
 def plural(count: int, word: str) -> str:
     """The count and the word, in the plural unless there is one."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
@@ -109,7 +114,8 @@ def _executed(decision: Decision, executed: int) -> str:
     until = ""
     if decision.peak is not None and executed == decision.peak + 1:
         until = ", up to its own peak"
-    return f"{who.capitalize()} was executed for {steps}{until}.{_nearly_as_much(decision)}"
+    which = {"medoid": ", the one in the middle,", "random": ", picked at random,"}.get(decision.choice, "")
+    return f"{who.capitalize()}{which} was executed for {steps}{until}.{_nearly_as_much(decision)}"
 
 
 def _nearly_as_much(decision: Decision) -> str:
