@@ -21,9 +21,12 @@ from tau0.cli.doctor import Doctor
 from tau0.cli.encode import Encode
 from tau0.cli.errors import guarded
 from tau0.cli.evaluate import Evaluate
+from tau0.cli.realtime import Realtime
+from tau0.cli.prove import Prove
 from tau0.cli.report import Report
 from tau0.cli.reproduce import Reproduce
 from tau0.cli.serve import Serve
+from tau0.cli.tables import Tables
 from tau0.cli.train import Train
 from tau0.cli.verify import Verify
 
@@ -36,7 +39,7 @@ _DESCRIPTION = (
     f"With {TRACEBACK_FLAG} (or {TRACEBACK_VARIABLE}=1) errors show where in the code they arose."
 )
 COMMANDS = (
-    *("demo", "collect", "encode", "train", "evaluate", "calibrate", "compare"),
+    *("demo", "collect", "encode", "train", "evaluate", "realtime", "calibrate", "compare"),
     *("card", "report", "reproduce", "serve", "convert", "verify", "doctor"),
 )
 
@@ -49,8 +52,11 @@ Command = (
     | Annotated[Encode, tyro.conf.subcommand("encode")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Realtime, tyro.conf.subcommand("realtime")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Prove, tyro.conf.subcommand("prove")]
+    | Annotated[Tables, tyro.conf.subcommand("tables")]
     | Annotated[Card, tyro.conf.subcommand("card")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
