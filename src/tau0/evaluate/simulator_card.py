@@ -85,7 +85,7 @@ def measure_simulator(
     work.expect(passes.num_windows_imagined + int(shown.sum()) + sum((episode.length - 1) // ahead for episode in rolled))
     passes.run(work.done, pictures, shown)
     future, copy, families = passes.errors["future"], passes.errors["copy"], windows.families
-    moving = _moving(windows.kinds, copy.last)
+    moving, known = _moving(windows.kinds, copy.last), passes.labelled
     return SimulatorCard(
         fingerprint=checkpoint.fingerprint,
         num_windows={kind: int((windows.kinds == kind).sum()) for kind in KINDS},
@@ -94,7 +94,7 @@ def measure_simulator(
         future=_future_card(future, copy, moving, windows, rng),
         picture=_future_card(passes.errors["picture"], copy, moving, windows, rng) if spec.has_pictures else None,
         actions=action_card(passes, moving, families, direction_of(passes, recorded, checkpoint, families, rng), rng),
-        progress=progress_card(windows, passes.progress, passes.labels, rng),
+        progress=progress_card(windows[known], passes.progress[known], passes.labels[known], rng),
         pictures=pictures.card(moving[shown], families[shown], rng) if pictures is not None and shown.any() else None,
         rollouts=_rollouts(Rollouts(checkpoint, gather, recorded, spec.seed), rolled, work.done, on_film, rng),
     )

@@ -60,6 +60,7 @@ class Passes:
         self._real: list[Tensor] = []
         self._curves: list[Tensor] = []
         self._labels: list[Tensor] = []
+        self._labelled: list[Tensor] = []
         self.num_windows_imagined = len(windows) * (2 + len(OTHERS)) + int((self.siblings != np.arange(len(windows))).sum())
 
     @property
@@ -81,6 +82,11 @@ class Passes:
     def labels(self) -> Values:
         """True curves, shape (windows, ha)."""
         return torch.cat(self._labels).double().numpy()
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Windows whose progress is known at every step, shape (windows,)."""
+        return torch.cat(self._labelled).numpy()
 
     @property
     def frames(self) -> Float[np.ndarray, "n f d"]:
@@ -117,6 +123,7 @@ class Passes:
         own = self._imagined(at, batch, batch.executed_actions, "future")
         self._curves.append(own.progress)
         self._labels.append(batch.progress)
+        self._labelled.append(batch.progress_mask.all(dim=1))
         self._real.append(_flat(torch.cat([current, future], dim=2), columns))
         self._last["future"].append(_flat(own.latents[:, :, -1:], columns)[:, 0])
         for name, actions in self._others(at, batch.executed_actions, executed).items():

@@ -58,7 +58,8 @@ def _charts(card: SimulatorCard) -> list[Draw]:
     charts.append(_added_errors(card))
     if card.actions.direction is not None:
         charts.append(_directions(card))
-    charts.append(_calibration(card))
+    if card.progress.calibration:
+        charts.append(_calibration(card))
     if card.rollouts is not None:
         charts.append(_rollouts(card))
     return charts

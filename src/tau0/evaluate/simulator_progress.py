@@ -22,7 +22,9 @@ FLAT = 0.25
 
 
 def progress_card(windows: CardWindows, predicted: Values, labels: Values, rng: np.random.Generator) -> ProgressCard:
-    """What predicted curves, shape (windows, ha), tell about the true ones, of the same shape."""
+    """What predicted curves, shape (windows, ha), tell about the true ones, of the same shape; little, where nothing is labelled."""
+    if not len(windows):
+        return ProgressCard()
     promise, truth = predicted.max(axis=1), labels[:, -1]
     groups = _undecided_groups(windows, truth)
     families = np.array([windows.families[group[0]] for group in groups])

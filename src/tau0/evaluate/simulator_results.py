@@ -130,7 +130,7 @@ class CalibrationBin:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressCard:
-    """Whether predicted progress means anything.
+    """Whether predicted progress means anything, on windows whose true progress is known. What nothing is known of is None.
 
     Attributes:
         auroc: That a demonstration's window reaches a higher maximum than a failure's; None where one of the two is missing.
@@ -152,21 +152,21 @@ class ProgressCard:
         flat: Share of demonstrations' windows in which the predicted range is below a quarter of the true one.
     """
 
-    auroc: Interval | None
-    auroc_last: Interval | None
-    auroc_late: Interval | None
-    ranking: Interval | None
-    top: Interval | None
-    top_by_chance: float | None
-    num_groups: int
-    rank_all: Interval | None
-    rank_successes: Interval | None
-    calibration: tuple[CalibrationBin, ...]
-    calibration_error: Interval
-    range: Interval | None
-    true_range: Interval | None
-    within: Interval | None
-    flat: Interval | None
+    auroc: Interval | None = None
+    auroc_last: Interval | None = None
+    auroc_late: Interval | None = None
+    ranking: Interval | None = None
+    top: Interval | None = None
+    top_by_chance: float | None = None
+    num_groups: int = 0
+    rank_all: Interval | None = None
+    rank_successes: Interval | None = None
+    calibration: tuple[CalibrationBin, ...] = ()
+    calibration_error: Interval | None = None
+    range: Interval | None = None
+    true_range: Interval | None = None
+    within: Interval | None = None
+    flat: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

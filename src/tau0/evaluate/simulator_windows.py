@@ -30,6 +30,10 @@ class CardWindows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> CardWindows:
+        """Some of them, in the same order."""
+        return CardWindows(rows=self.rows[chosen], episodes=tuple(e for e, c in zip(self.episodes, chosen, strict=True) if c))
+
     @property
     def kinds(self) -> NDArray[np.str_]:
         """What each window's episode is: "demonstration", "failure" or "branch", shape (windows,)."""
