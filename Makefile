@@ -11,7 +11,7 @@ export OMP_NUM_THREADS := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reproduce check format test bench clean
+.PHONY: help setup demo reproduce prove tables check format test bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -28,6 +28,12 @@ demo: $(READY)  ## a robot samples, scores, imagines, revises and acts; ends wit
 
 reproduce: $(READY)  ## collect, train and evaluate the demo model from nothing, on two CPU cores in about an hour
 	@$(BIN)/tau0 reproduce
+
+prove: $(READY)  ## run the demo suite's table again, and compare it with the episodes that were published; says first how long it takes
+	@$(BIN)/tau0 prove --workers $(WORKERS)
+
+tables: $(READY)  ## make README's tables anew from the published episodes; nothing is simulated
+	@$(BIN)/tau0 tables --write README.md
 
 check: $(READY)  ## style, types and who may import whom
 	$(BIN)/ruff check

@@ -21,8 +21,8 @@ from tau0.cli.doctor import Doctor
 from tau0.cli.encode import Encode
 from tau0.cli.errors import guarded
 from tau0.cli.evaluate import Evaluate
-from tau0.cli.realtime import Realtime
 from tau0.cli.prove import Prove
+from tau0.cli.realtime import Realtime
 from tau0.cli.report import Report
 from tau0.cli.reproduce import Reproduce
 from tau0.cli.serve import Serve
@@ -39,7 +39,7 @@ _DESCRIPTION = (
     f"With {TRACEBACK_FLAG} (or {TRACEBACK_VARIABLE}=1) errors show where in the code they arose."
 )
 COMMANDS = (
-    *("demo", "collect", "encode", "train", "evaluate", "realtime", "calibrate", "compare"),
+    *("demo", "collect", "encode", "train", "evaluate", "realtime", "calibrate", "compare", "prove", "tables"),
     *("card", "report", "reproduce", "serve", "convert", "verify", "doctor"),
 )
 

@@ -44,6 +44,7 @@ class Evaluate:
 
     Every mode meets the same initial states and the same noise. Ctrl-C keeps finished episodes, and the same command goes on. MT50 as
     others report it: --suite mt50 --episodes 10 --max-steps 500, which prints the four groups of difficulty and their mean as well.
+    `tau0 evaluate simulator CHECKPOINT` measures the simulator instead; `tau0 evaluate simulator --help` tells how.
 
     Attributes:
         checkpoint: Folder of a checkpoint or of a training run, or the word shipped.
@@ -209,7 +210,7 @@ class ClosedLoop:
         from tau0.worlds.registry import make_world
 
         self._check({episode.task for episode in episodes})
-        specs: list[Any] = [self._spec(mode) for mode in self.modes]
+        specs: list[Any] = [self.spec(mode) for mode in self.modes]
         recording = None if self.traces is None else Recording(folder=self.traces, frame_every=FRAME_EVERY if self.has_video else 0)
         bars.start(stage, f"{len(episodes) * len(specs)} episodes, {self.workers} processes")
         solved = finished = 0
@@ -221,7 +222,7 @@ class ClosedLoop:
 
         return evaluate(episodes, specs, make_world, self.max_steps, out, self.workers, show, recording)
 
-    def _spec(self, mode: str) -> AgentSpec | RehearsalSpec:
+    def spec(self, mode: str) -> AgentSpec | RehearsalSpec:
         """How a worker makes the agent of one mode."""
         from tau0.evaluate.oracle import RehearsalSpec, oracle_spec
         from tau0.plan.agent import Search
@@ -255,5 +256,5 @@ class ClosedLoop:
         checkpoint = load(self.checkpoint)
         checkpoint.config.embodiment.check(embodiment_of(tasks))
         for mode in self.modes:
-            self._spec(mode).check(checkpoint)
+            self.spec(mode).check(checkpoint)
         choose_backend()
