@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -134,6 +135,7 @@ class _OpenVideo:
         self._origin = self._stream.start_time or 0
         self._keys = _key_frames(self._stream.index_entries)
         self._converter = VideoReformatter()
+        self._packets: Iterator[Packet] = iter(())
         self._frames: Iterator[VideoFrame] = iter(())
         self._last: tuple[int, VideoFrame] | None = None
 
@@ -161,7 +163,17 @@ class _OpenVideo:
 
     def _seek(self, key: int) -> None:
         self._container.seek(self._origin + key, stream=self._stream)
-        self._frames, self._last = self._container.decode(self._stream), None
+        self._frames, self._last = self._from_here(), None
+
+    def _from_here(self) -> Iterator[VideoFrame]:
+        """All frames from where the file was set to. One walk over its packets lasts until its end: PyAV's, left half way, leak memory."""
+        packet = next(self._packets, None)
+        if packet is None:
+            self._packets = self._container.demux(self._stream)
+            packet = next(self._packets, None)
+        while packet is not None:
+            yield from self._stream.decode(packet)
+            packet = next(self._packets, None)
 
     def _forward_to(self, least: float) -> tuple[int, VideoFrame] | None:
         """The first frame later than `least` ticks; the last one decoded where that is it. None where the file ends before."""
