@@ -19,6 +19,8 @@ from tau0.checkpoint import Checkpoint, load, save
 from tau0.cli.arguments import MODES
 from tau0.cli.shipped import SCORES, count_scores
 from tau0.evaluate.records import EpisodeRecord, read_records
+from tau0.evaluate.simulator_results import SimulatorCard
+from tau0.evaluate.simulator_table import simulator_markdown
 from tau0.evaluate.table import success_markdown, summarize
 from tau0.plan.spec import AgentSpec
 
@@ -37,7 +39,7 @@ def main(run: Path, evaluation: Path, card: Path | None) -> None:
     config = replace(checkpoint.config, name="nano-metaworld", provenance={**checkpoint.config.provenance, SCORES: scores})
     save(replace(checkpoint, config=config), HOME)
     autoencoder = (run / "autoencoder" / "report.json").read_text()
-    simulator = card.read_text() if card is not None else "{}"
+    simulator = "not measured" if card is None else simulator_markdown(SimulatorCard.from_json(card.read_bytes()))
     table = success_markdown(summarize(records))
     (HOME / "README.md").write_text(_card(_sizes(checkpoint), config.provenance, table, autoencoder, simulator))
     size = sum(path.stat().st_size for path in HOME.iterdir())
@@ -89,11 +91,9 @@ Unseen initial states, the same for all modes, {MAX_STEPS} steps an episode, eig
 ## Simulator
 
 On windows of episodes that were collected afterwards with another seed, `tau0 collect --out data/unseen --demonstrations 24 --failures 24
---branch-groups 12 --seed 1`, then `tau0 card shipped --data data/unseen --unseen --windows 480`:
+--branch-groups 12 --seed 1`, then `tau0 card shipped --data data/unseen --unseen --live 10`:
 
-```json
-{simulator.strip()}
-```
+{simulator}
 
 ## Limits
 

@@ -17,8 +17,9 @@ from tau0.data.episodes import Dataset
 from tau0.data.schema import STATE
 from tau0.evaluate.simulator_card import CardSpec, measure_simulator
 from tau0.evaluate.simulator_picture import WIDTH, card_picture
+from tau0.evaluate.simulator_results import SimulatorCard
 from tau0.evaluate.simulator_rollouts import Film
-from tau0.evaluate.simulator_table import picture_table, simulator_table
+from tau0.evaluate.simulator_table import picture_table, simulator_markdown, simulator_table
 from tau0.train.held_out import held_out_source
 from tau0.train.ingredients import dataset_mixture
 from tau0.train.recorded import RecordedTruth
@@ -82,6 +83,10 @@ def test_card_as_tables_json_and_picture(measured):
     assert "long rollouts" in said
     assert "No perceptual distance" in said
     assert json.loads(card.to_json())["rollouts"]["num_rollouts"] == 2
+    assert SimulatorCard.from_json(card.to_json()) == card
+    written = simulator_markdown(card).splitlines()
+    assert {line.count("|") for line in written if line.startswith("|")} == {5, 8}
+    assert sum("SSIM" in line for line in written) == 4
     picture = card_picture(card, films, "tiny")
     assert picture.width == WIDTH
     assert len(picture.getcolors(2**24) or []) > 50

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+import pydantic
+
 from tau0.evaluate.statistics import Interval
 
 
@@ -275,3 +277,8 @@ class SimulatorCard:
     def to_json(self) -> str:
         """The card as indented JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> SimulatorCard:
+        """Inverse of `to_json`. Raises `pydantic.ValidationError` naming each field that does not fit."""
+        return pydantic.TypeAdapter(cls).validate_json(text)

@@ -20,6 +20,7 @@ Row = tuple[str, Interval | None, str, str]
 """Name, value, how a number of it is written, and what is wanted."""
 
 _SHARE, _NUMBER, _SECONDS = "{:.0%}", "{:.2f}", "{:.2f} s"
+PICTURE_COLUMNS = ("view and time", "measure", "imagined", "copied", "kept", "encoded", "better than copied by")
 _WORDS = {"drawn": "random"}
 _MEASURES = {"psnr_db": ("PSNR, dB", "{:.1f}"), "ssim": ("SSIM", "{:.3f}"), "perceptual": ("ST-LPIPS", "{:.3f}")}
 
@@ -29,33 +30,64 @@ def simulator_table(card: SimulatorCard, title: str | None = None) -> Table:
     table = Table(title=title, caption=_caption(card))
     for name, justify in (("measure", "left"), ("found", "right"), ("95% interval", "right"), ("wanted", "right")):
         table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
-    for section in (_futures(card), _actions(card.actions), _progress(card.progress), _physics(card.physics), _rollouts(card.rollouts)):
-        for name, interval, style, wanted in section:
-            if interval is None:
-                table.add_row(name, "–", "–", wanted)
-                continue
-            found, low, high = (style.format(x) for x in (interval.estimate, interval.low, interval.high))
-            table.add_row(name, found, f"{low} to {high}", wanted)
+    for section in _sections(card):
+        for row in section:
+            table.add_row(*_written(row))
         table.add_section()
     return table
+
+
+def simulator_markdown(card: SimulatorCard) -> str:
+    """The same, and the pictures, as two tables of Markdown."""
+    lines = ["| measure | found | 95% interval | wanted |", "| --- | ---: | ---: | ---: |"]
+    lines += [f"| {' | '.join(_written(row))} |" for section in _sections(card) for row in section]
+    lines += ["", _caption(card)]
+    if card.pictures is not None:
+        lines += ["", f"| {' | '.join(PICTURE_COLUMNS)} |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
+        lines += [f"| {' | '.join(row)} |" for _, rows in _picture_rows(card.pictures) for row in rows]
+        lines += ["", _picture_caption(card.pictures)]
+    return "\n".join(lines)
+
+
+def _sections(card: SimulatorCard) -> tuple[list[Row], ...]:
+    return _futures(card), _actions(card.actions), _progress(card.progress), _physics(card.physics), _rollouts(card.rollouts)
+
+
+def _written(row: Row) -> tuple[str, str, str, str]:
+    """Measure, value, interval and what is wanted, in words."""
+    name, interval, style, wanted = row
+    if interval is None:
+        return name, "–", "–", wanted
+    found, low, high = (style.format(x) for x in (interval.estimate, interval.low, interval.high))
+    return name, found, f"{low} to {high}", wanted
 
 
 def picture_table(card: PictureCard) -> Table:
     """PSNR, SSIM and perceptual distance, per view and per horizon."""
-    caption = (
+    table = Table(title="futures as pictures", caption=_picture_caption(card))
+    for name in PICTURE_COLUMNS:
+        table.add_column(name, justify="left" if name in PICTURE_COLUMNS[:2] else "right")
+    for _, rows in _picture_rows(card):
+        for row in rows:
+            table.add_row(*row)
+        table.add_section()
+    return table
+
+
+def _picture_caption(card: PictureCard) -> str:
+    return (
         f"{card.num_moving} moving windows of {card.num_windows}, against what the camera saw. copied: the current frame through the "
         "autoencoder; kept: as the camera saw it; encoded: the true future through the autoencoder, the best there can be. "
         f"{card.perceptual or 'No perceptual distance: the extra `report` is not installed.'}"
     )
-    table = Table(title="futures as pictures", caption=caption)
-    for name in ("view and time", "measure", "imagined", "copied", "kept", "encoded", "better than copied by"):
-        table.add_column(name, justify="left" if name in ("view and time", "measure") else "right")
-    for view, measures in card.views.items():
-        for measure, horizons in measures.items():
-            for horizon in horizons:
-                table.add_row(f"{view} {horizon.seconds:.2f} s", *_picture_row(measure, horizon))
-        table.add_section()
-    return table
+
+
+def _picture_rows(card: PictureCard) -> list[tuple[str, list[list[str]]]]:
+    """By view, one row a measure and horizon."""
+    return [
+        (view, [[f"{view} {h.seconds:.2f} s", *_picture_row(measure, h)] for measure, horizons in measures.items() for h in horizons])
+        for view, measures in card.views.items()
+    ]
 
 
 def _picture_row(measure: str, horizon: HorizonCard) -> list[str]:
