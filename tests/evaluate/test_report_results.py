@@ -64,6 +64,23 @@ def test_a_task_that_a_mode_did_not_run_is_left_open() -> None:
     assert results_figure(_records({"single": 5}, seeds=200))["tasks"][0]["cells"][0]["strip"] is None
 
 
+def test_a_group_of_tasks_that_is_whole_has_a_row() -> None:
+    groups = {"near": ("reach-v3", "push-v3"), "far": ("reach-v3", "basketball-v3")}
+    (row,) = results_figure(_records({"single": 5, "full": 7}), groups)["groups"]
+    assert row["name"] == "near, 2 tasks"
+    assert [(cell["successes"], cell["trials"]) for cell in row["cells"]] == [(10, 20), (14, 20)]
+
+
+def test_a_gain_on_one_task_alone_is_not_promised_elsewhere() -> None:
+    records = [
+        *_records({"single": 0, "full": 8}, tasks=("reach-v3",)),
+        *_records({"single": 5, "full": 5}, tasks=("push-v3", "pick-place-v3")),
+    ]
+    figure = results_figure(records)
+    assert "on others like them it may not be there" in figure["verdict"]
+    assert not figure["headline"]["gain"]["is_sure"]
+
+
 def test_pieces_of_the_loss_hang_from_one_another() -> None:
     rates = dict.fromkeys(NEEDED, 0) | {"single": 4, "unrevised": 5, "full": 6, "oracle": 9, "oracle-gated": 7}
     records = _records(rates)

@@ -16,12 +16,14 @@ let parts = {};
 const episode = () => episodes[state.episode];
 const decision = () => episode().decisions[state.decision];
 
-/** The first decision with a revision, or else with imagined futures, best one whose real pictures all exist; or else the first. */
-function mostTelling() {
-  const rank = (one) => ({ revised: 0, simulated: 2 }[one.kind] ?? 4) + (one.real.length && one.real.every(Boolean) ? 0 : 1) + (one.isPlain ? 2 : 0);
-  const ranks = episode().decisions.map(rank);
-  return Math.max(0, ranks.indexOf(Math.min(...ranks)));
+/** How much a decision tells, 0 the most: revised before imagined before the rest, but those whose real pictures all exist first. */
+function silence(one) {
+  const isWhole = one.real.length > 0 && one.real.every(Boolean) && !one.isPlain;
+  return ({ revised: 0, simulated: 1 }[one.kind] ?? 4) + (isWhole ? 0 : 2);
 }
+
+const least = (numbers) => Math.max(0, numbers.indexOf(Math.min(...numbers)));
+const mostTelling = () => least(episode().decisions.map(silence));
 
 function chooseEpisode(index, chosen = null) {
   state.episode = index;
@@ -218,6 +220,6 @@ document.addEventListener("keydown", (event) => {
 const wanted = new URLSearchParams(location.hash.slice(1));
 const within = (name, count) => Math.max(0, Math.min(count - 1, (Number(wanted.get(name)) || 1) - 1));
 showPicker();
-const thoughtful = episodes.findIndex((one) => one.decisions.some((each) => each.kind === "revised" || each.kind === "simulated"));
-const first = wanted.has("episode") ? within("episode", episodes.length) : Math.max(0, thoughtful);
+const mostTellingEpisode = () => least(episodes.map((one) => Math.min(9, ...one.decisions.map(silence))));
+const first = wanted.has("episode") ? within("episode", episodes.length) : mostTellingEpisode();
 chooseEpisode(first, wanted.has("decision") ? within("decision", episodes[first].decisions.length) : null);

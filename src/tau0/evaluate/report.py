@@ -18,6 +18,7 @@ from tau0.evaluate.report_process import funnel_figure, timings_figure
 from tau0.evaluate.report_results import MODES, headline_mode, loss_figure, ordered_modes, records_of, results_figure
 from tau0.evaluate.report_words import plural
 from tau0.evaluate.trace import EpisodeTrace
+from tau0.worlds.registry import GROUPS
 
 ROOM = Path(__file__).parent
 MAX_MB = 12.0
@@ -93,7 +94,7 @@ def _render(traces: Iterable[EpisodeTrace], count: int, summary: ReportSummary) 
         lead=summary.lead or _lead(met, thinks=bool(funnel["imagined"])),
         notes=summary.notes,
         mode=mode,
-        results=results_figure(records),
+        results=results_figure(records, GROUPS),
         loss=loss_figure(records),
         card=None if summary.card is None else card_figure(summary.card),
         timings=timings_figure(counted),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tau0.evaluate.episodes import EpisodeResult
+from tau0.evaluate.groups import group_rate, whole_groups
 from tau0.evaluate.loss_split import NEEDED, LossSplit, split_loss
 from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_words import plural, signed_points
@@ -57,11 +58,12 @@ def records_of(traces: Sequence[EpisodeTrace]) -> tuple[EpisodeRecord, ...]:
     return tuple(EpisodeRecord(result=_result(trace), fingerprint="", requested_instruction=None, max_steps=0) for trace in traces)
 
 
-def results_figure(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+def results_figure(records: Sequence[EpisodeRecord], groups: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
     """The main table, the table of tasks, and one sentence about both.
 
     Args:
         records: At least one. Modes are compared with the simplest one that is there, episode by episode.
+        groups: Name to tasks: those of which every task was run get a row of their own.
     """
     rank = {mode: i for i, mode in enumerate(ordered_modes([record.result.mode for record in records]))}
     ordered = sorted(records, key=lambda record: rank[record.result.mode])
@@ -76,6 +78,7 @@ def results_figure(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
         "has_gain": any(one.against_first for one in summaries),
         "spread": _spread(summaries),
         "tasks": [{"task": task, "cells": [_cell(ordered, one, task) for one in summaries]} for task in tasks],
+        "groups": _group_rows(summaries, tasks, groups or {}),
         "num_tasks": len(tasks),
         "num_episodes": summaries[0].pooled.trials,
         "verdict": _verdict(headline, summaries[0].mode),
@@ -140,7 +143,7 @@ def _gain(comparison: Comparison, first: str) -> dict[str, Any]:
         "won": comparison.gained,
         "lost": comparison.lost,
         "p": _p_text(comparison.p_value),
-        "is_sure": comparison.p_value < SIGNIFICANT,
+        "is_sure": _is_sure(comparison),
         "over": first,
         "words": signed_points(comparison.difference.estimate),
         "ends": f"{signed_points(comparison.difference.low)} to {signed_points(comparison.difference.high)}",
@@ -176,6 +179,15 @@ def _cell(records: Sequence[EpisodeRecord], summary: ModeSummary, task: str) -> 
     return {"mode": summary.mode, "strip": strip, **_share(rate)}
 
 
+def _group_rows(summaries: Sequence[ModeSummary], tasks: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    rows = []
+    for name in whole_groups(tasks, groups):
+        rates = [group_rate(summary, groups[name]) for summary in summaries]
+        cells = [None if rate is None else {"mode": one.mode, **_share(rate)} for one, rate in zip(summaries, rates, strict=True)]
+        rows.append({"name": f"{name}, {plural(len(groups[name]), 'task')}", "cells": cells})
+    return rows
+
+
 def _boxes(columns: Sequence[int]) -> str:
     """The `d` of one SVG path that draws a box in each column, four units wide."""
     return "".join(f"M{4 * column + 0.4:g} 0h3.2v8h-3.2z" for column in columns)
@@ -191,8 +203,20 @@ def _verdict(headline: ModeSummary, first: str) -> str:
     start = f"On the same {plural(gain.pairs, 'initial state')}, “{headline.mode}” solves {amount} “{first}”"
     ends = f"95% interval {signed_points(difference.low)} to {signed_points(difference.high)}"
     counts = f"{gain.gained} only with “{headline.mode}”, {gain.lost} only with “{first}”"
-    could = "could well have" if gain.p_value >= SIGNIFICANT else "would hardly have"
-    return f"{start} ({ends}; {counts}; {_p_text(gain.p_value)}). Chance alone {could} made this difference."
+    return f"{start} ({ends}; {counts}; {_p_text(gain.p_value)}). {_chance(gain)}"
+
+
+def _is_sure(comparison: Comparison) -> bool:
+    """Whether both the test on these episodes and the interval for tasks like these leave no room for no difference."""
+    return comparison.p_value < SIGNIFICANT and (comparison.difference.low > 0 or comparison.difference.high < 0)
+
+
+def _chance(gain: Comparison) -> str:
+    if _is_sure(gain):
+        return "Chance alone would hardly have made this difference."
+    if gain.p_value < SIGNIFICANT:
+        return "On these tasks chance alone would hardly have made this difference; on others like them it may not be there."
+    return "Chance alone could well have made this difference."
 
 
 def _loss_parts(split: LossSplit) -> list[dict[str, Any]]:
