@@ -69,6 +69,18 @@ def test_guidance_leads_to_what_is_known_and_makes_the_seam_smooth(checkpoint: C
     assert seam < 0.5 * naive_seam
 
 
+def test_less_guidance_follows_the_last_chunk_less_and_none_does_not(checkpoint: Checkpoint) -> None:
+    conditioning = conditioned(0, KNOWN)
+    assert conditioning.prefix is not None
+    plain = VideoActionPolicy(checkpoint).propose(replace(conditioning, prefix=None), 4, seeded()).actions
+    chunks = [VideoActionPolicy(checkpoint, guidance=g).propose(conditioning, 4, seeded()).actions for g in (0.0, 0.5, 5.0)]
+    torch.testing.assert_close(chunks[0], plain, atol=1e-6, rtol=0)
+    far = [float((chunk[:, :3] - conditioning.prefix.actions[:3]).norm()) for chunk in chunks]
+    assert far[0] > far[1] > far[2]
+    with pytest.raises(ValueError, match="guidance must be at least 0"):
+        VideoActionPolicy(checkpoint, guidance=-1.0)
+
+
 def test_the_mask_is_one_then_decays_then_ends() -> None:
     mask = soft_mask(10, 3, 7)
     assert mask[:3].tolist() == [1, 1, 1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
@@ -38,6 +38,7 @@ class Realtime:
         rate_hz: Control steps a second; the robot's own number unless given. A plan lasts its steps divided by this.
         mode: How a plan is chosen, see `tau0 evaluate`.
         candidates: Plans drawn at each decision, in all modes but single.
+        guidance: How strongly rtc pulls a plan toward the last one; the published 5 unless given. Others are called rtc@0.5 in results.
         query_every: Steps of a plan executed before the next one is asked for; the checkpoint's own number unless given.
         workers: Processes, each with one thread.
         max_steps: Control steps after which an episode has failed.
@@ -55,6 +56,7 @@ class Realtime:
     rate_hz: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     mode: str = "single"
     candidates: int = 8
+    guidance: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     query_every: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     workers: int = 2
     max_steps: int = 300
@@ -74,6 +76,7 @@ class Realtime:
 
         tasks, seeds = choose_tasks(self.suite, self.tasks), choose_seeds(self.first_seed, self.episodes)
         choose("mode", self.mode, MODES)
+        at_least(0, guidance=self.guidance)
         at_least(1, candidates=self.candidates, workers=self.workers, max_steps=self.max_steps, query_every=self.query_every)
         check_delays(self.delay_ms, self.executors, self.rate_hz)
         folder = find_checkpoint(self.checkpoint)
@@ -101,6 +104,7 @@ class Realtime:
     def _sources(self, folder: Path, checkpoint: Checkpoint) -> list[Any]:
         """The same agent behind every executor at every delay."""
         from tau0.evaluate.delayed import Delay, DelayedSource
+        from tau0.plan.agent import AS_CALIBRATED
         from tau0.plan.executor import ExecutorConfig
         from tau0.plan.spec import AgentSpec
         from tau0.worlds.registry import limits_of
@@ -109,17 +113,20 @@ class Realtime:
         robot, rate = config.embodiment, config.embodiment.control_hz if self.rate_hz is None else self.rate_hz
         spec = AgentSpec(checkpoint=folder, mode=cast(Any, self.mode), num_candidates=self.candidates)
         spec.check(checkpoint)
+        guided = spec if self.guidance is None else replace(spec, search=replace(AS_CALIBRATED, guidance=self.guidance))
+        rtc = "rtc" if self.guidance is None else f"rtc@{self.guidance:g}"
         guard = partial(make_guard, limits=config.safety or limits_of(robot))
         query_every = self.query_every or min(config.sampling.execute_steps, robot.action_horizon)
         return [
             DelayedSource(
-                agent=spec,
+                agent=guided if name == "rtc" else spec,
                 delay=Delay(
                     delay_ms=late,
                     rate_hz=rate,
                     executor=ExecutorConfig(kind=cast(Any, name), action_horizon=robot.action_horizon, query_every=query_every),
                 ),
                 make_guard=guard,
+                name=rtc if name == "rtc" else name,
             )
             for late in self.delay_ms
             for name in self.executors

@@ -75,21 +75,28 @@ class DelayedSource:
         agent: An `AgentSource` (with the `check` of `AgentSpec`).
         delay: How late.
         make_guard: Of the robot.
+        name: Of the executor in results, without a space; its kind unless given.
     """
 
     agent: Any
     delay: Delay
     make_guard: MakeGuard
+    name: str = ""
 
     @property
     def mode(self) -> str:
         """The agent's own label, the executor's, and the delay."""
-        return f"{self.agent.mode} {self.delay.executor.kind} {self.delay.delay_ms:g} ms"
+        return f"{self.agent.mode} {self.name or self.delay.executor.kind} {self.delay.delay_ms:g} ms"
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the agent and of every setting here."""
         return hashlib.sha256(f"{self.agent.fingerprint} {sorted(asdict(self.delay).items())}".encode()).hexdigest()[:16]
+
+    @property
+    def checkpoint_hash(self) -> str:
+        """The agent's."""
+        return self.agent.checkpoint_hash
 
     @property
     def scored_by(self) -> str:

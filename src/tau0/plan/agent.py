@@ -20,6 +20,7 @@ from tau0.plan.noise import QueryNoise
 from tau0.plan.planner import STILL_BELOW, Planner, PlannerConfig
 from tau0.plan.selectors import SELECTORS, Mode, Round
 from tau0.plan.timings import measure_timings, typical_conditioning
+from tau0.policy.inpainting import STRONGEST
 from tau0.policy.policy import JointPolicy, VideoActionPolicy
 from tau0.simulate.simulator import ActionConditionedSimulator
 
@@ -39,6 +40,7 @@ class Search:
         score_noises: Noises per level; None for the gate's.
         still_below: See `PlannerConfig`.
         num_futures: See `PlannerConfig`.
+        guidance: See `VideoActionPolicy`.
     """
 
     noise_scale: float = 1.0
@@ -46,8 +48,11 @@ class Search:
     score_noises: int | None = None
     still_below: float = STILL_BELOW
     num_futures: int | None = None
+    guidance: float = STRONGEST
 
     def __post_init__(self) -> None:
+        if not 0 <= self.guidance < math.inf:
+            raise ValueError(f"guidance must be at least 0 and finite, got {self.guidance}")
         if not 0 < self.noise_scale < math.inf:
             raise ValueError(f"noise_scale must be above 0 and finite, got {self.noise_scale}")
         if self.score_sigmas is not None and not (self.score_sigmas and all(0 < sigma <= 1 for sigma in self.score_sigmas)):
@@ -111,7 +116,7 @@ class PlanningAgent:
             still_below=search.still_below,
             num_futures=search.num_futures,
         )
-        policy = (JointPolicy if imagines_itself else VideoActionPolicy)(checkpoint, search.noise_scale)
+        policy = (JointPolicy if imagines_itself else VideoActionPolicy)(checkpoint, search.noise_scale, search.guidance)
         simulator = None if SELECTORS[mode].simulates == "never" else ActionConditionedSimulator(checkpoint)
         timings = None
         if budget_ms is not None:

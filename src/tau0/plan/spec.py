@@ -42,16 +42,25 @@ class AgentSpec:
     search: Search = AS_CALIBRATED
 
     @cached_property
+    def checkpoint_hash(self) -> str:
+        """A hash of the checkpoint's files alone. Reads them once."""
+        return fingerprint(self.checkpoint)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """A hash of the checkpoint's files and of every setting that changes behaviour. Reads the files once."""
+        """A hash of the checkpoint's files and of every setting that changes behaviour."""
         rules = SELECTORS[self.mode]
         candidates = 1 if rules.is_alone else self.num_candidates
         timed = (self.gate_threshold, self.budget_ms) if rules.simulates == "gate" else ()
         if rules.simulates != "gate" and self.budget_ms is not None:
             timed = (self.budget_ms,)
-        settings = f"{fingerprint(self.checkpoint)} {self.mode} {candidates} {self.imagines_itself} {timed}"
-        if self.search != AS_CALIBRATED and not rules.is_alone:
-            settings += f" {sorted(asdict(self.search).items())}"
+        settings = f"{self.checkpoint_hash} {self.mode} {candidates} {self.imagines_itself} {timed}"
+        compared, calibrated = asdict(self.search), asdict(AS_CALIBRATED)
+        guidance, usual = compared.pop("guidance"), calibrated.pop("guidance")
+        if compared != calibrated and not rules.is_alone:
+            settings += f" {sorted(compared.items())}"
+        if guidance != usual:
+            settings += f" guidance {guidance}"
         return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
     @cached_property

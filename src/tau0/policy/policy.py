@@ -13,7 +13,7 @@ from tau0.checkpoint import Checkpoint
 from tau0.flow import TIMESTEP_SCALE, UniPC, solve, unipc_schedule
 from tau0.model.experts import Levels
 from tau0.model.text_context import TextContext
-from tau0.policy.inpainting import Inpainting, Velocity, differentiable, inpaint
+from tau0.policy.inpainting import STRONGEST, Inpainting, Velocity, differentiable, inpaint
 from tau0.tensors import Conditioning, Proposals, VideoFeatures
 
 ActionVelocity = Callable[[Float[Tensor, "n ha da"], float], Float[Tensor, "n ha da"]]
@@ -52,20 +52,24 @@ class Policy(Protocol):
 class VideoActionPolicy:
     """A checkpoint's policy. By default future frames are pure noise and the trunk runs once for all candidates and steps."""
 
-    def __init__(self, checkpoint: Checkpoint, noise_scale: float = 1.0) -> None:
+    def __init__(self, checkpoint: Checkpoint, noise_scale: float = 1.0, guidance: float = STRONGEST) -> None:
         """A policy.
 
         Args:
             checkpoint: Its networks and numbers of steps.
             noise_scale: Deviation of the noise that every candidate but the first starts from, above 0. More than 1 makes candidates more
                 diverse: a selector gains nothing from candidates that coincide. The first one stays what a single query would draw.
+            guidance: Strongest pull toward what the robot is committed to (`tau0.policy.inpainting`), at least 0. Less follows newer
+                observations better, more moves more smoothly.
 
         Raises:
-            ValueError: The scale is not above 0.
+            ValueError: The scale is not above 0, or the guidance below it.
         """
         if not noise_scale > 0:
             raise ValueError(f"noise_scale must be above 0, got {noise_scale}")
-        self._noise_scale = noise_scale
+        if not guidance >= 0:
+            raise ValueError(f"guidance must be at least 0, got {guidance}")
+        self._noise_scale, self._guidance = noise_scale, guidance
         embodiment = checkpoint.config.embodiment
         self._model = checkpoint.model
         self._text = TextContext(checkpoint.model)
@@ -95,7 +99,7 @@ class VideoActionPolicy:
         if conditioning.prefix is None:
             actions = solve(solver, noise, lambda noisy, timestep: self._velocity(context, conditioning.state, noisy, float(timestep)))
         else:
-            guidance = Inpainting(conditioning.prefix, self._chunk_shape[0])
+            guidance = Inpainting(conditioning.prefix, self._chunk_shape[0], self._guidance)
             actions = self._blanked(inpaint(solver, noise, self._differentiable(context, conditioning.state), guidance))
         return Proposals(actions=actions, keys_values=context, state=conditioning.state)
 
@@ -113,7 +117,7 @@ class VideoActionPolicy:
         num_steps = num_steps or self._sampling.video_steps
         video_solver = UniPC(unipc_schedule(num_steps, self._sampling.video_shift))
         action_solver = UniPC(unipc_schedule(num_steps))
-        guidance = None if conditioning.prefix is None else Inpainting(conditioning.prefix, self._chunk_shape[0])
+        guidance = None if conditioning.prefix is None else Inpainting(conditioning.prefix, self._chunk_shape[0], self._guidance)
         context = ()
         for i, timestep in enumerate(action_solver.schedule.timesteps):
             features = self._trunk(conditioning, video, float(video_solver.schedule.timesteps[i]))
