@@ -26,7 +26,7 @@ from tau0.train.recorded import RecordedTruth
 from tau0.train.source import TrainingSource
 from tiny import EMBODIMENT, NUM_FUTURE
 
-SMALL = CardSpec(per_kind=5, pictures_per_kind=2, rollouts=2)
+SMALL = CardSpec(per_kind=3, pictures_per_kind=2, rollouts=2, has_pictures=True)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,10 @@ def test_card_of_a_tiny_checkpoint_has_every_part(measured):
     assert card.rollouts is not None
     assert card.physics is None
     assert card.pictures.perceptual == ""
+    assert card.pictures_many_steps is not None
+    one, other = (c.views["front"]["psnr_db"][0] for c in (card.pictures, card.pictures_many_steps))
+    assert one.copied.estimate == other.copied.estimate
+    assert one.imagined.estimate != other.imagined.estimate
     assert set(card.pictures.views) == {"front", "wrist"}
     for measures in card.pictures.views.values():
         assert list(measures) == ["psnr_db", "ssim"]
@@ -86,7 +90,7 @@ def test_card_as_tables_json_and_picture(measured):
     assert SimulatorCard.from_json(card.to_json()) == card
     written = simulator_markdown(card).splitlines()
     assert {line.count("|") for line in written if line.startswith("|")} == {5, 8}
-    assert sum("SSIM" in line for line in written) == 4
+    assert sum("SSIM" in line for line in written) == 8
     picture = card_picture(card, films, "tiny")
     assert picture.width == WIDTH
     assert len(picture.getcolors(2**24) or []) > 50

@@ -82,6 +82,8 @@ class Card:
         console.print(simulator_table(card, title))
         if card.pictures is not None:
             console.print(picture_table(card.pictures))
+        if card.pictures_many_steps is not None:
+            console.print(picture_table(card.pictures_many_steps, "futures as pictures, many-step sampler"))
         if self.out is not None:
             self._write(self.out, card, films, title, console)
         return 0

@@ -79,13 +79,15 @@ def measure_simulator(
     windows = choose_windows(episodes, ahead, spec.per_kind, rng)
     rolled = choose_rollouts(episodes, ahead, spec.rollouts, rng)
     shown = choose_picture_windows(windows.kinds, spec.pictures_per_kind, rng) & (recorded is not None)
-    pictures = None if recorded is None else PictureMeasurement(checkpoint, recorded, perceptual)
+    samplers = ("future", "picture") if spec.has_pictures else ("future",)
+    pictures = {} if recorded is None else {name: PictureMeasurement(checkpoint, recorded, perceptual) for name in samplers}
     work = _Work(on_progress)
     passes = Passes(checkpoint, gather, windows, rng, seed=spec.seed, batch=spec.batch, has_many_steps=spec.has_pictures)
     work.expect(passes.num_windows_imagined + int(shown.sum()) + sum((episode.length - 1) // ahead for episode in rolled))
     passes.run(work.done, pictures, shown)
     future, copy, families = passes.errors["future"], passes.errors["copy"], windows.families
     moving, known = _moving(windows.kinds, copy.last), passes.labelled
+    in_pictures = {name: found.card(moving[shown], families[shown], rng) for name, found in pictures.items() if shown.any()}
     return SimulatorCard(
         fingerprint=checkpoint.fingerprint,
         num_windows={kind: int((windows.kinds == kind).sum()) for kind in KINDS},
@@ -95,7 +97,8 @@ def measure_simulator(
         picture=_future_card(passes.errors["picture"], copy, moving, windows, rng) if spec.has_pictures else None,
         actions=action_card(passes, moving, families, direction_of(passes, recorded, checkpoint, families, rng), rng),
         progress=progress_card(windows[known], passes.progress[known], passes.labels[known], rng),
-        pictures=pictures.card(moving[shown], families[shown], rng) if pictures is not None and shown.any() else None,
+        pictures=in_pictures.get("future"),
+        pictures_many_steps=in_pictures.get("picture"),
         rollouts=_rollouts(Rollouts(checkpoint, gather, recorded, spec.seed), rolled, work.done, on_film, rng),
     )
 

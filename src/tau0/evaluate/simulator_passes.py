@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -99,12 +99,12 @@ class Passes:
         return {name: torch.cat(parts).double().numpy() for name, parts in self._last.items()}
 
     @torch.inference_mode()
-    def run(self, on_windows: Callable[[int], None], pictures: PictureMeasurement | None, shown: NDArray[np.bool_]) -> None:
+    def run(self, on_windows: Callable[[int], None], pictures: Mapping[str, PictureMeasurement], shown: NDArray[np.bool_]) -> None:
         """Measures every window.
 
         Args:
             on_windows: Gets how many windows were dealt with since it was last told.
-            pictures: Gets the futures of some windows.
+            pictures: Gets the futures of some windows, by sampler: "future", and "picture" where many steps are measured as well.
             shown: Which, shape (windows,).
         """
         places = np.split(np.arange(len(self.windows)), range(self._size, len(self.windows), self._size))
@@ -117,7 +117,9 @@ class Passes:
             self._batch(at, batch, executed, pictures, shown[at])
             on_windows(len(at) * (1 + len(OTHERS)) + int((self.siblings[at] != at).sum() + shown[at].sum()))
 
-    def _batch(self, at: Rows, batch: Batch, executed: Tensor, pictures: PictureMeasurement | None, shown: NDArray[np.bool_]) -> None:
+    def _batch(
+        self, at: Rows, batch: Batch, executed: Tensor, pictures: Mapping[str, PictureMeasurement], shown: NDArray[np.bool_]
+    ) -> None:
         future, current, columns = self._parts_of(batch)
         self._errors["copy"].append(window_errors(current.expand_as(future), future, current, columns))
         own = self._imagined(at, batch, batch.executed_actions, "future")
@@ -133,11 +135,14 @@ class Passes:
         if (with_sibling := np.flatnonzero(self.siblings[at] != at)).size:
             some = at[with_sibling]
             self._imagined(some, batch[torch.from_numpy(with_sibling)], executed[self.siblings[some]], "same_state")
+        futures = {"future": own}
         if self._has_many_steps:
-            self._imagined(at, batch, batch.executed_actions, "picture")
-        if pictures is not None and shown.any():
+            futures["picture"] = self._imagined(at, batch, batch.executed_actions, "picture")
+        if shown.any():
             some = torch.from_numpy(shown)
-            pictures.add(self.windows.rows[at][shown], current[some], future[some], own.latents[some], batch.view_mask[some])
+            for name, measurement in pictures.items():
+                imagined = futures[name].latents[some]
+                measurement.add(self.windows.rows[at][shown], current[some], future[some], imagined, batch.view_mask[some])
 
     def _parts_of(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Future frames and current one on the canvas, and its columns that hold a camera."""

@@ -258,6 +258,7 @@ class SimulatorCard:
         actions: Sensitivity to actions.
         progress: Of predicted progress.
         pictures: Futures as pictures; None without a recording.
+        pictures_many_steps: The same of the many-step sampler, where it was measured.
         rollouts: Long rollouts; None without episodes of two chunks, or where none were asked for.
         physics: Ranking in running physics; None where it was not asked for.
     """
@@ -271,6 +272,7 @@ class SimulatorCard:
     actions: ActionCard
     progress: ProgressCard
     pictures: PictureCard | None = None
+    pictures_many_steps: PictureCard | None = None
     rollouts: RolloutCard | None = None
     physics: PhysicsCard | None = None
 

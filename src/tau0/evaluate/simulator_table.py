@@ -42,10 +42,12 @@ def simulator_markdown(card: SimulatorCard) -> str:
     lines = ["| measure | found | 95% interval | wanted |", "| --- | ---: | ---: | ---: |"]
     lines += [f"| {' | '.join(_written(row))} |" for section in _sections(card) for row in section]
     lines += ["", _caption(card)]
-    if card.pictures is not None:
+    for pictures in (card.pictures, card.pictures_many_steps):
+        if pictures is None:
+            continue
         lines += ["", f"| {' | '.join(PICTURE_COLUMNS)} |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
-        lines += [f"| {' | '.join(row)} |" for _, rows in _picture_rows(card.pictures) for row in rows]
-        lines += ["", _picture_caption(card.pictures)]
+        lines += [f"| {' | '.join(row)} |" for _, rows in _picture_rows(pictures) for row in rows]
+        lines += ["", _picture_caption(pictures)]
     return "\n".join(lines)
 
 
@@ -62,9 +64,9 @@ def _written(row: Row) -> tuple[str, str, str, str]:
     return name, found, f"{low} to {high}", wanted
 
 
-def picture_table(card: PictureCard) -> Table:
+def picture_table(card: PictureCard, title: str = "futures as pictures") -> Table:
     """PSNR, SSIM and perceptual distance, per view and per horizon."""
-    table = Table(title="futures as pictures", caption=_picture_caption(card))
+    table = Table(title=title, caption=_picture_caption(card))
     for name in PICTURE_COLUMNS:
         table.add_column(name, justify="left" if name in PICTURE_COLUMNS[:2] else "right")
     for _, rows in _picture_rows(card):
