@@ -60,6 +60,16 @@ def test_pictures_say_which_way_is_better() -> None:
     assert by_name["wrist", "perceptual distance", "0.8 s"]["is_worse"]
 
 
+def test_a_time_that_was_not_reached_is_called_so() -> None:
+    card = fake_card()
+    card["rollouts"] |= {"is_broken": False}
+    figure = card_figure(card)
+    row = _rows(figure)["time until a still picture is as good"]
+    assert (row["found"], row["ends"]) == ("over 8.8 s", "as long as recorded")
+    assert figure["rollouts"]["broken"] is None
+    assert "for as long as the recordings last" in figure["rollouts"]["words"]
+
+
 def test_drawings_stay_within_their_axes() -> None:
     figure = card_figure(fake_card())
     assert figure["rollouts"]["words"] == "a still picture is as good from 8.8 s on"

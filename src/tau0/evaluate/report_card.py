@@ -76,10 +76,11 @@ def _row(card: Mapping[str, Any], measure: Measure, interval: tuple[float, float
     chance = finite(at(card, measure.chance)) if isinstance(measure.chance, str) else measure.chance
     left, right = min(0.0, low), max(1.0, high)
     marks = {"wanted": measure.wanted, "chance": chance}
+    is_open = bool(measure.reached) and at(card, measure.reached) is False
     return {
         "words": measure.words,
-        "found": _text(estimate, measure.unit),
-        "ends": f"{_text(low, measure.unit)} to {_text(high, measure.unit)}",
+        "found": ("over " if is_open else "") + _text(estimate, measure.unit),
+        "ends": "as long as recorded" if is_open else f"{_text(low, measure.unit)} to {_text(high, measure.unit)}",
         "wanted": None if measure.wanted is None else _text(measure.wanted, measure.unit),
         "chance": None if not chance else _text(chance, measure.unit),
         "is_drawn": measure.unit != "s",

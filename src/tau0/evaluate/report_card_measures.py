@@ -18,6 +18,7 @@ class Measure:
         wanted: What is asked of a shipped checkpoint.
         chance: What chance would give: a number, or where the JSON says it.
         unit: "%" for shares, "" for correlations, "s" for seconds.
+        reached: Where the JSON says whether a time was reached at all; where it was not, the recordings ended before.
     """
 
     path: str
@@ -25,6 +26,7 @@ class Measure:
     wanted: float | None = None
     chance: str | float | None = None
     unit: str = "%"
+    reached: str = ""
 
 
 SECTIONS: dict[str, tuple[str, tuple[Measure, ...]]] = {
@@ -86,8 +88,8 @@ SECTIONS: dict[str, tuple[str, tuple[Measure, ...]]] = {
     "How long can it dream?": (
         "From the first picture to the end of an episode, each film imagined from imagined films.",
         (
-            Measure(path="rollouts.horizon_s", words="time until a still picture is as good", unit="s"),
-            Measure(path="rollouts.late_horizon_s", words="time until a camera one film late is as good", unit="s"),
+            Measure(path="rollouts.horizon_s", words="time until a still picture is as good", unit="s", reached="rollouts.is_broken"),
+            Measure(path="rollouts.late_horizon_s", words="time until a late camera is as good", unit="s", reached="rollouts.is_late"),
             Measure(path="rollouts.unbroken", words="episodes imagined better than still to their end"),
             Measure(path="rollouts.lasted", words="share of all moments before the dream breaks"),
         ),
