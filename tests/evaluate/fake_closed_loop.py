@@ -111,6 +111,10 @@ class SteeringSource:
         return hashlib.sha256(f"{self.checkpoint} {self.noise}".encode()).hexdigest()[:12]
 
     @property
+    def checkpoint_hash(self) -> str:
+        return self.checkpoint
+
+    @property
     def scored_by(self) -> str:
         return self.checkpoint
 

@@ -1,3 +1,4 @@
+import json
 import signal
 import subprocess
 import sys
@@ -40,6 +41,15 @@ def test_every_mode_meets_every_episode_and_the_file_says_the_same(serial: list[
         ("reach", 1, "single"),
     ]
     assert len({record.result.success for record in records}) == 2
+
+
+def test_every_record_says_which_checkpoint_whatever_the_settings(serial: list[EpisodeRecord]) -> None:
+    assert {record.checkpoint for record in serial} == {"a"}
+    assert len({record.fingerprint for record in serial}) == len(SOURCES)
+    flat = json.loads(serial[0].to_json())
+    assert {"seed", "task", "instruction", "commit", "checkpoint", "fingerprint"} <= set(flat)
+    del flat["checkpoint"]
+    assert EpisodeRecord.from_json(json.dumps(flat)) == replace(serial[0], checkpoint=None)
 
 
 def test_parallel_equals_serial(serial: list[EpisodeRecord], tmp_path: Path) -> None:

@@ -116,7 +116,9 @@ class Prove:
 
 def spoken(seconds: float) -> str:
     """A length of time in words."""
-    return f"about {max(1, round(seconds))} seconds" if seconds < 90 else f"about {round(seconds / 60)} minutes"
+    if seconds < 5:
+        return "a few seconds"
+    return f"about {round(seconds)} seconds" if seconds < 90 else f"about {round(seconds / 60)} minutes"
 
 
 def verdict_table(found: Sequence[Verdict]) -> Table:

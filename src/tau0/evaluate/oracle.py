@@ -127,6 +127,11 @@ class RehearsalSpec:
         return hashlib.sha256(f"{self.agent.fingerprint} {self.mode}".encode()).hexdigest()[:16]
 
     @property
+    def checkpoint_hash(self) -> str:
+        """See `AgentSpec.checkpoint_hash`."""
+        return self.agent.checkpoint_hash
+
+    @property
     def scored_by(self) -> str:
         """See `AgentSpec.scored_by`."""
         return self.agent.scored_by

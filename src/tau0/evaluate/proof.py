@@ -97,11 +97,12 @@ def verdicts(committed: Sequence[EpisodeRecord], here: Sequence[EpisodeRecord]) 
     Raises:
         RecordsError: These are not the same episodes.
     """
-    modes = {record.result.mode for record in here}
+    modes = list(dict.fromkeys(record.result.mode for record in here))
     published = [record for record in committed if record.result.mode in modes]
     if not published:
-        raise RecordsError(f"there are no committed episodes of {', '.join(sorted(modes))}")
-    return [_verdict(mode, records) for mode, records in side_by_side({COMMITTED: published, HERE: here}).items()]
+        raise RecordsError(f"there are no committed episodes of {', '.join(modes)}")
+    by_mode = side_by_side({COMMITTED: published, HERE: here})
+    return [_verdict(mode, by_mode[mode]) for mode in modes]
 
 
 def _verdict(mode: str, records: Sequence[EpisodeRecord]) -> Verdict:

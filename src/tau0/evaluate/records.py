@@ -8,9 +8,20 @@ import os
 import subprocess
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import tau0
 from tau0.evaluate.episodes import EpisodeResult
+
+
+@runtime_checkable
+class OfCheckpoint(Protocol):
+    """The source of an agent that has a checkpoint."""
+
+    @property
+    def checkpoint_hash(self) -> str:
+        """Of its files alone, whatever the settings."""
+        ...
 
 
 class RecordsError(ValueError):
@@ -39,6 +50,7 @@ class EpisodeRecord:
         max_steps: Control steps that were allowed.
         version: Of this package.
         commit: Of this repository, with "-dirty" where files were changed; None outside a checkout.
+        checkpoint: A hash of the checkpoint's files alone; None where the agent has none, and in records of earlier versions.
     """
 
     result: EpisodeResult
@@ -47,6 +59,7 @@ class EpisodeRecord:
     max_steps: int
     version: str = tau0.__version__
     commit: str | None = None
+    checkpoint: str | None = None
 
     @property
     def key(self) -> EpisodeKey:

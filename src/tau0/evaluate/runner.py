@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from tau0.evaluate.records import EpisodeKey, EpisodeRecord, RecordsError, append_record, check_writable, read_records, source_commit
+from tau0.evaluate.records import (
+    EpisodeKey,
+    EpisodeRecord,
+    OfCheckpoint,
+    RecordsError,
+    append_record,
+    check_writable,
+    read_records,
+    source_commit,
+)
 from tau0.evaluate.workers import AgentSource, Episode, Job, MakeWorld, Recording, Setup, run_here, run_parallel
 
 OnResult = Callable[[EpisodeRecord, int, int], None]
@@ -58,9 +68,11 @@ def evaluate(
     finished = {record.key: record for record in _earlier_records(out, setup) if record.key in wanted}
     check_writable(out)
     todo = [job for key, job in wanted.items() if key not in finished]
+    checkpoints = {source.mode: source.checkpoint_hash if isinstance(source, OfCheckpoint) else None for source in sources}
     results = run_here(setup, todo) if workers == 1 else run_parallel(setup, todo, min(workers, len(todo)))
     with contextlib.closing(results):
-        for record in results:
+        for result in results:
+            record = replace(result, checkpoint=checkpoints[result.result.mode])
             append_record(out, record)
             finished[record.key] = record
             if on_result is not None:
