@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d, pad, relu
 
+from tau0.model.weights import WeightsError
+
 ROUNDING_ERROR = (2 / 255) ** 2 / 12
 """Mean squared error of rounding pictures in [-1, 1] to bytes. A smaller one says nothing; PSNR is at most 58.9 dB."""
 
@@ -25,7 +27,7 @@ _STAGES = (("slice1.0", 2), ("slice2.5", 2), ("slice3.9", 1), ("slice4.11", 1), 
 """Name and padding of the convolution that ends in each of the compared layers."""
 
 
-class PerceptualWeightsError(ValueError):
+class PerceptualWeightsError(WeightsError):
     """The file of weights is not the one that is known. The message names it."""
 
 
