@@ -43,7 +43,7 @@ class DelaySummary:
 
 
 def summarize_delays(records: Sequence[EpisodeRecord], seed: int = 0) -> list[DelaySummary]:
-    """A summary for each executor and delay, in the order of the records.
+    """A summary for each executor and delay, by delay, and then in the order of the records.
 
     Args:
         records: Of a world that does not wait.
@@ -59,10 +59,15 @@ def summarize_delays(records: Sequence[EpisodeRecord], seed: int = 0) -> list[De
         result = record.result
         groups.setdefault(result.mode, {})[result.task, result.seed, record.requested_instruction] = record
     summaries, first = [], {}
-    for mode, own in groups.items():
-        reference = first.setdefault(mode.split(" ", 2)[-1], own)
+    for mode, own in sorted(groups.items(), key=lambda group: _delay_ms(group[0])):
+        reference = first.setdefault(_delay_ms(mode), own)
         summaries.append(_summary(mode, own, reference, np.random.default_rng(seed)))
     return summaries
+
+
+def _delay_ms(mode: str) -> float:
+    """Of "single rtc 200 ms"."""
+    return float(mode.split(" ")[-2])
 
 
 _Records = dict[tuple[str, int, str | None], EpisodeRecord]
