@@ -79,3 +79,15 @@ def test_negative_arguments_are_refused() -> None:
         memory_indices(-1, 3)
     with pytest.raises(ValueError, match="num_memory"):
         memory_indices(1, -3)
+
+
+@given(st.integers(1, 400), st.integers(1, 4), st.integers(4, 40))
+def test_a_long_episode_is_remembered_in_little_room(t: int, num_memory: int, capacity: int) -> None:
+    memory: Memory[int] = Memory(num_memory, capacity)
+    for step in range(t + 1):
+        memory.record(step, step)
+        assert len(memory) <= capacity
+    wanted = memory_indices(t, num_memory)
+    gap = 0 if t < capacity else 2 * (t + 1) / capacity
+    assert np.abs(np.array(memory.frames(t)) - wanted).max() <= gap
+    assert memory.frames(t)[0] == 0

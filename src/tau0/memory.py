@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Frame = TypeVar("Frame")
 
+MAX_FRAMES = 1024
+"""Most frames that are kept of an episode: robots may run for days, and every server has an end."""
+
 
 def memory_indices(t: ArrayLike, num_memory: int) -> NDArray[np.int64]:
     """Steps of the `m` remembered frames at step `t`: `floor(i t / m)` for i in 0 .. m-1.
@@ -42,10 +45,23 @@ class Memory(Generic[Frame]):
     replaced by the nearest one before `t` that was. When every step is recorded, the frames are exactly those at `memory_indices`.
     """
 
-    def __init__(self, num_memory: int) -> None:
-        self.num_memory = num_memory
+    def __init__(self, num_memory: int, capacity: int = MAX_FRAMES) -> None:
+        """Empty.
+
+        Args:
+            num_memory: The number `m` of frames that are recalled.
+            capacity: Most frames that are kept. Of an episode with more observations every second is, then every fourth, and the newest:
+                what is recalled is then off by at most its length divided by half the capacity.
+
+        Raises:
+            ValueError: When the capacity is below 2.
+        """
+        if capacity < 2:
+            raise ValueError(f"capacity must be at least 2, got {capacity}")
+        self.num_memory, self.capacity = num_memory, capacity
         self._steps: list[int] = []
         self._frames: list[Frame] = []
+        self._number, self._every = 0, 1
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -54,6 +70,7 @@ class Memory(Generic[Frame]):
         """Forgets everything: the next episode must not remember this one."""
         self._steps.clear()
         self._frames.clear()
+        self._number, self._every = 0, 1
 
     def record(self, step: int, frame: Frame) -> None:
         """Keeps what was seen at `step`, in control steps since the reset. Recording a step twice keeps the later frame.
@@ -66,8 +83,19 @@ class Memory(Generic[Frame]):
         if self._steps and step == self._steps[-1]:
             self._frames[-1] = frame
             return
+        self._make_room()
         self._steps.append(step)
         self._frames.append(frame)
+        self._number += 1
+
+    def _make_room(self) -> None:
+        """Drops the newest frame when it was kept for being the newest alone, and every second one when there is no room for another."""
+        if self._steps and (self._number - 1) % self._every:
+            self._steps.pop()
+            self._frames.pop()
+        if len(self._steps) == self.capacity:
+            self._every *= 2
+            self._steps, self._frames = self._steps[::2], self._frames[::2]
 
     def steps(self, t: int) -> list[int]:
         """The recorded steps that stand for `memory_indices(t, m)`, oldest first.

@@ -18,6 +18,7 @@ from tau0.cli.compare import Compare
 from tau0.cli.convert import Convert
 from tau0.cli.demo import Demo
 from tau0.cli.doctor import Doctor
+from tau0.cli.drive import Drive
 from tau0.cli.encode import Encode
 from tau0.cli.errors import guarded
 from tau0.cli.evaluate import Evaluate
@@ -40,7 +41,7 @@ _DESCRIPTION = (
 )
 COMMANDS = (
     *("demo", "collect", "encode", "train", "evaluate", "realtime", "calibrate", "compare", "prove", "tables"),
-    *("card", "report", "reproduce", "serve", "convert", "verify", "doctor"),
+    *("card", "report", "reproduce", "serve", "drive", "convert", "verify", "doctor"),
 )
 
 ALSO_CALLED = {("evaluate", "simulator"): "card"}
@@ -62,6 +63,7 @@ Command = (
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
+    | Annotated[Drive, tyro.conf.subcommand("drive")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

@@ -48,13 +48,15 @@ def plain_observation(observation: Observation, has_step: bool = True) -> dict[s
     return message
 
 
-def parse_observation(fields: Mapping[str, Any], embodiment: Embodiment) -> tuple[Observation, bool]:
+def parse_observation(fields: Any, embodiment: Embodiment) -> tuple[Observation, bool]:
     """(observation, whether it says its step) of `plain_observation`, or of one with a key for each part: `observation/<camera>`.
 
     Raises:
         ContractError: It is not of this robot. The message says which field, what came and what was expected.
         ValueError: It is no observation.
     """
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"an observation must be a map, got {type(fields).__name__}")
     fields = _gathered(fields)
     only("an observation", fields, ("images", "state", "prompt"), ("step", "committed", "control_hz"))
     if "control_hz" in fields and (rate := number("control_hz", fields["control_hz"])) != embodiment.control_hz:

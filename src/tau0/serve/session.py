@@ -57,9 +57,13 @@ class Session:
                 request = parse(message, self._service.metadata.embodiment)
                 answer = await self._obey(request, gone)
             except RefusedError as refusal:
-                return self._refuse(refusal, is_plain, isinstance(request, Report) or message.get("type") == "report")
+                return self._refuse(refusal, is_plain, _is_report(message))
         except RefusedError as refusal:
             return self._refuse(refusal, is_plain=True, is_silent=False)
+        except AbandonedError:
+            raise
+        except Exception as error:
+            return self._refuse(self._mistake(error), is_plain=True, is_silent=False)
         self._previous_ms = 1000 * (time.perf_counter() - started)
         self._service.metrics.answered(type(request).__name__.lower(), self._previous_ms / 1000)
         return None if answer is None else wire.encode(answer)
@@ -132,9 +136,13 @@ class Session:
         except (RefusedError, AbandonedError):
             raise
         except Exception as error:
-            number = uuid.uuid4().hex[:8]
-            event("failed", logging.ERROR, error, session=self.id, number=number)
-            raise RefusedError("internal", f"the server made a mistake; its log has it under number {number}") from error
+            raise self._mistake(error) from error
+
+    def _mistake(self, error: Exception) -> RefusedError:
+        """What a client is told of a mistake of ours; the log has the rest."""
+        number = uuid.uuid4().hex[:8]
+        event("failed", logging.ERROR, error, session=self.id, number=number)
+        return RefusedError("internal", f"the server made a mistake; its log has it under number {number}")
 
     def _reset(self, request: Reset) -> None:
         if self._tape is not None:
@@ -190,3 +198,9 @@ def _decoded(data: bytes | str) -> dict[str, Any]:
         return wire.decode(data)
     except wire.WireError as error:
         raise RefusedError("malformed", str(error)) from error
+
+
+def _is_report(message: dict[str, Any]) -> bool:
+    """Whether nobody waits for an answer to this, whatever is wrong with it."""
+    kind = message.get("type")
+    return isinstance(kind, str) and kind == "report"
