@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_wan import save_small_vae
 from PIL import Image
 from rich.console import Console
 
@@ -20,6 +22,7 @@ from tau0.evaluate.simulator_picture import WIDTH, card_picture
 from tau0.evaluate.simulator_results import SimulatorCard
 from tau0.evaluate.simulator_rollouts import Film
 from tau0.evaluate.simulator_table import picture_table, simulator_markdown, simulator_table
+from tau0.model.wan_vae import load_wan_autoencoder
 from tau0.train.held_out import held_out_source
 from tau0.train.ingredients import dataset_mixture
 from tau0.train.recorded import RecordedTruth
@@ -106,3 +109,19 @@ def test_evaluate_simulator_is_the_card(checkpoint: Checkpoint, data: Path, tmp_
     assert json.loads(out.read_text())["num_windows"]["failure"] == 3
     with Image.open(out.with_suffix(".png")) as picture:
         assert picture.format == "PNG"
+
+
+def test_card_with_an_autoencoder_that_shrinks_time(checkpoint: Checkpoint, dataset: Dataset, tmp_path: Path):
+    wan = load_wan_autoencoder(save_small_vae(tmp_path / "vae"))
+    body = replace(EMBODIMENT, frame_stride=1)
+    config = replace(checkpoint.config, embodiment=body, autoencoder=wan.config)
+    shrinking = replace(checkpoint, config=config, autoencoder=wan)
+    source = held_out_source(shrinking, dataset_mixture(dataset.root, body, NUM_FUTURE), split="all")
+    films: list[Film] = []
+    truth, spec = RecordedTruth(source, body.cameras), CardSpec(per_kind=1, pictures_per_kind=1, rollouts=1)
+    card = measure_simulator(shrinking, source.gather, source.episodes(), spec, recorded=truth, on_film=films.append)
+    assert card.pictures is not None
+    assert card.rollouts is not None
+    assert [round(horizon.seconds, 6) for horizon in card.pictures.views["wrist"]["ssim"]] == [round(0.1 * (i + 1), 6) for i in range(8)]
+    assert films[0].seconds == pytest.approx([0.4 * i for i in range(len(films[0].seconds))])
+    assert films[0].real.shape == films[0].imagined.shape
