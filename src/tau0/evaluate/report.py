@@ -94,6 +94,7 @@ def _render(traces: Iterable[EpisodeTrace], count: int, summary: ReportSummary) 
         lead=summary.lead or _lead(met, thinks=bool(funnel["imagined"])),
         notes=summary.notes,
         mode=mode,
+        num_decisions=sum(record.result.decisions for record in records if record.result.mode == mode),
         results=results_figure(records, GROUPS),
         loss=loss_figure(records),
         card=None if summary.card is None else card_figure(summary.card),
