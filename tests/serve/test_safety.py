@@ -115,7 +115,7 @@ class Watcher:
         self.last = command
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(calls)
 def test_no_input_whatever_leaves_the_limits(calls: list[tuple[Any, Any, float, float | None, str]]) -> None:
     guard, watcher, now = SafetyFilter(ROBOT, LIMITS), Watcher(ROBOT, LIMITS), 0.0
@@ -133,7 +133,7 @@ def test_no_input_whatever_leaves_the_limits(calls: list[tuple[Any, Any, float, 
     assert set(guard.counts) == set(KINDS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(mild, min_size=3, max_size=40), st.sampled_from([(), ("speed",), ("range", "acceleration")]))
 def test_a_robot_that_does_as_told_is_never_braked_harder_than_it_may(wanted: list[NDArray[np.float64]], refuses: Any) -> None:
     limits = replace(LIMITS, refuses=refuses)
