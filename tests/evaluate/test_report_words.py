@@ -156,5 +156,9 @@ def test_one_that_stands_in_the_middle_or_was_picked_at_random_is_called_so() ->
     assert "picked at random" in explain(_decision(mode="random", choice="random", proposals=three))
 
 
+def test_a_consistent_candidate_that_stands_still_is_not_passed_over_in_silence() -> None:
+    assert explain(_decision(mode="rcs", chosen=0)).endswith("Candidate 2 was more consistent, but it hardly moves.")
+
+
 def test_differences_have_signs() -> None:
     assert [signed_points(share) for share in (0.125, -0.04, 0.0, -0.0001)] == ["+12.5", "−4.0", "0.0", "0.0"]

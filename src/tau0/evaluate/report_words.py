@@ -115,7 +115,15 @@ def _executed(decision: Decision, executed: int) -> str:
     if decision.peak is not None and executed == decision.peak + 1:
         until = ", up to its own peak"
     which = {"medoid": ", the one in the middle,", "random": ", picked at random,"}.get(decision.choice, "")
-    return f"{who.capitalize()}{which} was executed for {steps}{until}.{_nearly_as_much(decision)}"
+    return f"{who.capitalize()}{which} was executed for {steps}{until}.{_nearly_as_much(decision)}{_stood_still(decision)}"
+
+
+def _stood_still(decision: Decision) -> str:
+    """Why it was not the most consistent candidate, where consistency alone chose: one that stands still may not win."""
+    scores = decision.proposals.scores
+    if decision.choice != "rcs" or scores is None or scores[decision.chosen] >= scores.max():
+        return ""
+    return f" Candidate {int(scores.argmax()) + 1} was more consistent, but it hardly moves."
 
 
 def _nearly_as_much(decision: Decision) -> str:
