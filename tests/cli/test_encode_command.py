@@ -90,7 +90,7 @@ def test_a_real_mixture(folder: Path, tmp_path: Path, checkpoint: Checkpoint) ->
     }
     (tmp_path / "mixture.json").write_text(json.dumps(mixture))
     status, out, err = encode(tmp_path / "mixture.json", "--autoencoder", folder, "--workers", 1, "--cache", tmp_path / "cache")
-    assert status == 0
+    assert status == 1
     assert f"{root}: episode 0 has no pictures of right_hand: " in err
     assert f"{root}: 66 frames in" in out
     source = AsRecorded(dataset=Dataset.open(root), description=find_description("droid_v30"))
@@ -120,6 +120,13 @@ def test_what_cannot_be_done_is_one_sentence(
     assert (status, out) == (FAILED, "")
     assert said in err
     assert encode(*arguments, "--autoencoder", tmp_path)[0] == FAILED
+
+
+def test_the_shipped_autoencoder_by_its_word(data: Path, tmp_path: Path) -> None:
+    arguments = ("--description", "metaworld", "--autoencoder", "shipped", "--workers", 1, "--cache", tmp_path / "cache")
+    status, out, err = encode(data, *arguments)
+    assert (status, err) == (0, "")
+    assert f"{data}: 42 frames in" in out
 
 
 def test_a_folder_without_an_autoencoder(data: Path) -> None:

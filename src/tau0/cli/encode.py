@@ -15,6 +15,7 @@ from rich.console import Console
 from tau0.cli.arguments import UsageError, at_least
 from tau0.cli.bars import Bars
 from tau0.cli.folders import SMALLEST_MB, writable_folder
+from tau0.cli.shipped import named_folder
 
 if TYPE_CHECKING:
     from tau0.contract import Camera
@@ -42,12 +43,12 @@ class Encode:
 
     Latents go beside each dataset unless --cache says where; the dataset's own files stay as they are. What is encoded already is not
     encoded again, whoever did it: latents are found by the content of the pictures and by the encoder. Ctrl-C keeps what was finished,
-    and the same command goes on.
+    and the same command goes on. Pictures that cannot be decoded are named, and the exit status is 1.
 
     Attributes:
         what: A mixture (a JSON file), or folders of datasets.
-        autoencoder: A checkpoint, a run of `tau0 train`, or a folder with Wan 2.2 in diffusers' form. The last one's latents depend on
-            the model's rate and windows: it needs a mixture.
+        autoencoder: A checkpoint, a run of `tau0 train`, the word shipped, or a folder with Wan 2.2 in diffusers' form. The last one's
+            latents depend on the model's rate and windows: it needs a mixture.
         description: What the datasets mean: name of a preset, or a JSON file. A mixture has its own.
         cameras: Roles in the order of the canvas with their sizes, such as head=192x256 right_hand=192x256; those of the checkpoint or
             mixture unless given.
@@ -83,19 +84,21 @@ class Encode:
         from tau0.train.find_autoencoder import find_autoencoder
         from tau0.train.latent_store import LatentStore
 
-        found = find_autoencoder(self.autoencoder, PublishedEncoders.from_environment())
+        found = find_autoencoder(named_folder(self.autoencoder), PublishedEncoders.from_environment())
         spec, sources = self._sources(found)
         augmentation = Augmentation() if self.variants > 1 else None
+        num_unreadable = 0
         with Bars(console) as bars:
             for source in sources:
                 root = source.recording.dataset.root
                 bars.start(root.name, "looking at its files")
                 store = LatentStore(source.recording, spec, found.facts, self.cache)
-                self._encode(store, found, augmentation, bars, stderr)
+                num_unreadable += self._encode(store, found, augmentation, bars, stderr)
             self._encode_texts([text for source in sources for text in source.texts], found, bars)
-        return 0
+        return 1 if num_unreadable else 0
 
-    def _encode(self, store: LatentStore, found: FoundAutoencoder, augmentation: Augmentation | None, bars: Bars, stderr: Console) -> None:
+    def _encode(self, store: LatentStore, found: FoundAutoencoder, augmentation: Augmentation | None, bars: Bars, stderr: Console) -> int:
+        """Encodes one source. Returns how many of its episodes' cameras cannot be decoded, after naming them."""
         from tau0.train.encode_run import encode_source, unreadable
 
         root = store.recording.dataset.root
@@ -121,6 +124,7 @@ class Encode:
             warn(f"episode {episode} has no pictures of {store.spec.cameras[view].name}: {reason}")
         if len(missing) > MAX_NAMED:
             warn(f"and {len(missing) - MAX_NAMED} more; tau0 doctor {root} lists them")
+        return len(missing)
 
     def _encode_texts(self, texts: Sequence[str], found: FoundAutoencoder, bars: Bars) -> None:
         """Asks the text encoder about every text once; what it said is kept for good."""

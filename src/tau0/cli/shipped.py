@@ -49,6 +49,11 @@ def find_checkpoint(name: str) -> Path:
     raise UsageError(f"{name} is not a checkpoint: it has no config.json. Give a folder that `tau0 train` wrote, or {SHIPPED!r}")
 
 
+def named_folder(path: Path) -> Path:
+    """`path`; where it is the word shipped and nothing of that name is here, the shipped checkpoint. Raises as `shipped_checkpoint`."""
+    return shipped_checkpoint() if str(path) == SHIPPED and not path.exists() else path
+
+
 def count_scores(records: Sequence[EpisodeRecord]) -> dict[str, dict[str, tuple[int, int]]]:
     """Successes and trials by mode and task."""
     scores: dict[str, dict[str, tuple[int, int]]] = {}

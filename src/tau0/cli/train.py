@@ -14,6 +14,7 @@ from tau0.cli.arguments import UsageError, at_least, choose
 from tau0.cli.bars import Bars
 from tau0.cli.folders import writable_folder
 from tau0.cli.machine import machine, today, versions
+from tau0.cli.shipped import named_folder
 from tau0.cli.spread import Spread, quiet_unless_first
 from tau0.cli.watch import Evaluation, Watch, tasks_of_a_world
 
@@ -39,7 +40,8 @@ class Train:
         out: Folder of the run.
         minutes: Time of training the world model; the preset's own unless given.
         autoencoder_minutes: Time of training the autoencoder; the preset's own unless given.
-        autoencoder: Folder with an autoencoder to use instead of training one: OUT/autoencoder of another run, or a checkpoint.
+        autoencoder: Folder with an autoencoder to use instead of training one: OUT/autoencoder of another run, a checkpoint, or
+            the word shipped.
         max_steps: Stop after so many steps even if time is left.
         workers: Processes, each with one thread.
         separate: Train a simulator of its own beside the policy, instead of one trunk for both.
@@ -115,7 +117,7 @@ class Train:
             mixture=mixture,
             out=self.out,
             provenance=self._provenance(mixture),
-            autoencoder_from=self.autoencoder,
+            autoencoder_from=None if self.autoencoder is None else named_folder(self.autoencoder),
             cache=self.cache,
         )
         if launch is None:
