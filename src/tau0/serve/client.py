@@ -69,7 +69,7 @@ class Client:
         self.close()
         self._socket = self._opened()
         self.metadata = Metadata.from_wire(wire.decode(self._received()))
-        self._stop: str | None = None
+        self.stop_reason: str | None = None
         settings: dict[str, Any] = {"type": "configure", "events": True}
         if self._planner is not None:
             settings["planner"] = plain(self._planner)
@@ -154,7 +154,7 @@ class Client:
         """
         while (message := self._waiting()) is not None:
             self._heard(message)
-        return self._stop
+        return self.stop_reason
 
     def close(self) -> None:
         """Hangs up. Never fails."""
@@ -185,9 +185,9 @@ class Client:
 
     def _heard(self, news: Mapping[str, Any]) -> None:
         if news.get("event") == "stopped":
-            self._stop = str(news.get("reason", ""))
+            self.stop_reason = str(news.get("reason", ""))
         elif news.get("event") == "resumed":
-            self._stop = None
+            self.stop_reason = None
 
     def _waiting(self) -> dict[str, Any] | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -22,21 +23,31 @@ class NoAnswer:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    work: Callable[[], None]
+    outlives_a_connection: bool = False
+
+
 class Link:
     """Asks, reports and connects again, all behind the robot's back."""
 
     def __init__(self, client: Client) -> None:
         """Takes the client over: nobody else may call it until `close`."""
         self._client = client
-        self._jobs: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._jobs: queue.Queue[_Job] = queue.Queue()
         self._answers: queue.Queue[tuple[int, Decision | NoAnswer]] = queue.Queue()
         self._asked = 0
         self._ends = threading.Event()
         self.is_up, self.reconnections = True, 0
         self.lost_at = 0.0
-        self.stop: str | None = None
         self._thread = threading.Thread(target=self._run, name="tau0-link", daemon=True)
         self._thread.start()
+
+    @property
+    def stop(self) -> str | None:
+        """Why robots are stopped; None while they may move. Known as soon as it comes, also while an answer is waited for."""
+        return self._client.stop_reason
 
     def ask(self, observation: Observation) -> None:
         """Begins a query. Its outcome comes from `answer`; an earlier one's will not any more."""
@@ -52,7 +63,7 @@ class Link:
                 self._answers.put((number, NoAnswer(reason=str(error))))
                 raise
 
-        self._jobs.put(work)
+        self._jobs.put(_Job(work=work))
 
     def answer(self, wait_s: float = 0.0) -> Decision | NoAnswer | None:
         """The outcome of the last query, once; None while there is none."""
@@ -68,12 +79,12 @@ class Link:
     def report(self, observation: Observation, action: Float, trips: Mapping[str, int]) -> None:
         """Tells the recorder of one control step. Is dropped while there is no connection, or when the network is far behind."""
         if self.is_up and self._jobs.qsize() < MAX_REPORTS:
-            self._jobs.put(lambda: self._client.report(observation, action, trips))
+            self._jobs.put(_Job(work=lambda: self._client.report(observation, action, trips)))
 
     def count(self, trips: Mapping[str, int]) -> None:
         """Tells which safety limits intervened."""
         if self.is_up and trips:
-            self._jobs.put(lambda: self._client.report_trips(trips))
+            self._jobs.put(_Job(work=lambda: self._client.report_trips(trips)))
 
     def reset(self, seed: int, outcome: Outcome | None = None, wait_s: float = 30.0) -> None:
         """Begins an episode, after everything that was said before. Raises `ConnectionLostError` when that takes too long."""
@@ -83,7 +94,7 @@ class Link:
             self._client.reset(seed, outcome)
             done.set()
 
-        self._jobs.put(work)
+        self._jobs.put(_Job(work=work, outlives_a_connection=True))
         if not done.wait(wait_s):
             raise ConnectionLostError(f"the server did not begin an episode within {wait_s:g} s")
 
@@ -106,11 +117,10 @@ class Link:
                 self._answers.put((self._asked, NoAnswer(reason=str(refusal))))
 
     def _work(self) -> None:
-        """One job, or a look at what the server has said of its own accord."""
-        try:
-            self._jobs.get(timeout=POLL_S)()
-        except queue.Empty:
-            self.stop = self._client.stopped()
+        """One job where there is one, and a look at what the server has said of its own accord."""
+        with contextlib.suppress(queue.Empty):
+            self._jobs.get(timeout=POLL_S).work()
+        self._client.stopped()
 
     def _reconnect(self) -> None:
         """Tries until there is a server again, less and less often."""
@@ -121,6 +131,15 @@ class Link:
             except (ConnectionLostError, ContractError, RefusedError):
                 pause = min(2 * pause, MAX_RETRY_S)
                 continue
-            self.is_up, self.stop = True, None
+            self._forget_what_was_said()
+            self.is_up = True
             self.reconnections += 1
             return
+
+    def _forget_what_was_said(self) -> None:
+        """Drops questions and reports that were meant for the connection before this one."""
+        jobs = [self._jobs.get_nowait() for _ in range(self._jobs.qsize())]
+        for job in jobs:
+            if job.outlives_a_connection:
+                self._jobs.put(job)
+        self._answers.put((self._asked, NoAnswer(reason="the connection was lost")))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from websockets.exceptions import ConnectionClosed
 
 from tau0.serve import wire
 from tau0.serve.agents import Agents
@@ -47,6 +50,7 @@ class Service:
     answering: int = 0
     is_draining: bool = False
     stop: str | None = None
+    _telling: set[asyncio.Future[None]] = field(default_factory=set)
 
     @classmethod
     def of(cls, agents: Agents, limits: ServeLimits, recorder: Recorder | None = None) -> Service:
@@ -57,14 +61,17 @@ class Service:
             recorder.on_written = metrics.recorded
         return cls(agents=agents, engine=engine, limits=limits, metadata=metadata, metrics=metrics, recorder=recorder)
 
-    async def set_stop(self, reason: str | None) -> None:
-        """Stops all robots, or lets them go on (None), and tells everybody who listens."""
+    def set_stop(self, reason: str | None) -> None:
+        """Stops all robots, or lets them go on (None), and begins to tell everybody who listens; waits for nobody."""
         self.stop = reason
         self.metrics.is_stopped.set(reason is not None)
         event("stopped" if reason is not None else "resumed", reason=reason or "")
         news: dict[str, Any] = {"type": "event", "event": "resumed" if reason is None else "stopped", "reason": reason or ""}
         message = wire.encode(news)
-        await asyncio.gather(*(push(message) for push in list(self.listeners)), return_exceptions=True)
+        for push in list(self.listeners):
+            task = asyncio.ensure_future(_told(push, message))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     def check_moving(self) -> None:
         """Raises `RefusedError` while robots are stopped, or when the server is ending."""
@@ -72,3 +79,9 @@ class Service:
             raise RefusedError("stopped", f"robots are stopped{f': {self.stop}' if self.stop else ''}; hold still")
         if self.is_draining:
             raise RefusedError("draining", "the server is ending; hold still, and connect again")
+
+
+async def _told(push: Push, message: bytes) -> None:
+    """Tells one listener. Whoever has gone is told nothing."""
+    with contextlib.suppress(ConnectionClosed):
+        await push(message)

@@ -90,7 +90,7 @@ class Session:
         elif isinstance(request, Configure):
             self._configure(request)
         elif isinstance(request, Stop | Resume):
-            await self._service.set_stop(request.reason if isinstance(request, Stop) else None)
+            self._service.set_stop(request.reason if isinstance(request, Stop) else None)
         return {"type": "done"}
 
     async def _observe(self, request: Observe, gone: asyncio.Future[Any]) -> dict[str, Any]:
