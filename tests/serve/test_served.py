@@ -50,7 +50,7 @@ def same(one: Decision, other: Decision) -> None:
 
 
 def test_a_robot_needs_no_torch_for_its_client() -> None:
-    code = "import sys, tau0.serve.client, tau0.serve.safety; assert not {'torch', 'pyarrow', 'pydantic'} & set(sys.modules), sys.modules"
+    code = "import sys, tau0.serve.robot, tau0.serve.safety; assert not {'torch', 'pyarrow', 'pydantic'} & set(sys.modules), sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
