@@ -20,9 +20,7 @@ class Linear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*n c"]) -> Float[Tensor, "*n d"]:
         """`x W^T + b`."""
-        if is_quick(self, input):
-            return _quick(self, input, "none")
-        return super().forward(input).float()
+        return linear(input, self.weight, self.bias)
 
 
 class FeedForward(nn.Sequential):
@@ -34,12 +32,19 @@ class FeedForward(nn.Sequential):
     def forward(self, input: Float[Tensor, "*n c"]) -> Float[Tensor, "*n d"]:
         """What the three parts make of `x`; the first two in one go where that is quicker."""
         first, _, last = self
-        if isinstance(first, Linear) and is_quick(first, input):
-            return last(_quick(first, input, "gelu"))
+        if isinstance(first, Linear) and is_quick(input, first.weight):
+            return last(_quick(input, first.weight, first.bias, "gelu"))
         return super().forward(input)
 
 
-def is_quick(linear: nn.Linear, x: Tensor) -> bool:
+def linear(x: Float[Tensor, "*n c"], weight: Float[Tensor, "d c"], bias: Float[Tensor, " d"] | None) -> Float[Tensor, "*n d"]:
+    """`x W^T + b`, in float32."""
+    if is_quick(x, weight):
+        return _quick(x, weight, bias, "none")
+    return nn.functional.linear(x, weight, bias).float()
+
+
+def is_quick(x: Tensor, weight: Tensor) -> bool:
     """Whether `x` goes through oneDNN: a large product in float32 on a processor, of which nothing is learnt.
 
     PyTorch leaves such products to its default library, which reaches half of this speed on processors that its maker did not make.
@@ -47,8 +52,8 @@ def is_quick(linear: nn.Linear, x: Tensor) -> bool:
     return (
         torch.is_inference_mode_enabled()
         and x.device.type == "cpu"
-        and x.dtype == linear.weight.dtype == torch.float32
-        and x.numel() * linear.out_features >= LARGE
+        and x.dtype == weight.dtype == torch.float32
+        and x.numel() * len(weight) >= LARGE
         and torch.backends.mkldnn.enabled
         and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled("cpu")
@@ -56,5 +61,5 @@ def is_quick(linear: nn.Linear, x: Tensor) -> bool:
     )
 
 
-def _quick(linear: nn.Linear, x: Tensor, then: Literal["none", "gelu"]) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, linear.weight, linear.bias, then, [], "tanh" if then == "gelu" else "")
+def _quick(x: Tensor, weight: Tensor, bias: Tensor | None, then: Literal["none", "gelu"]) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "tanh" if then == "gelu" else "")

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from tau0.model.attention import KeysValues, rotary_3d
 from tau0.model.blocks import Block, Head, TimeEmbedding
 from tau0.model.config import TrunkConfig
-from tau0.model.linear import FeedForward
+from tau0.model.linear import FeedForward, linear
 from tau0.tensors import VideoFeatures
 
 Steering = tuple[Tensor, Tensor]
@@ -51,9 +51,9 @@ class Trunk(nn.Module):
             column_mask: Which columns of the canvas exist; the others are hidden from attention.
         """
         patch_f, patch_h, patch_w = self.config.patch
-        x = self.patch_embedding(latents)
-        grid = (x.shape[2], x.shape[3], x.shape[4])
-        x = rearrange(x, "b d f h w -> b (f h w) d").float()
+        frames, rows, columns = latents.shape[2:]
+        grid = (frames // patch_f, rows // patch_h, columns // patch_w)
+        x = self._patches(latents)
         e, e0 = self.time(timestep[:, ::patch_f])
         if steering is None:
             e_head, e0 = e, e0.float()
@@ -71,6 +71,12 @@ class Trunk(nn.Module):
             f=grid[0], h=grid[1], w=grid[2], pf=patch_f, ph=patch_h, pw=patch_w,
         )  # fmt: skip
         return VideoFeatures(velocity=velocity, hidden=tuple(hidden))
+
+    def _patches(self, latents: Float[Tensor, "b z f h vw"]) -> Float[Tensor, "b s d"]:
+        """Tokens of patches. A convolution whose stride is its kernel is a linear map of each patch, and slower as a convolution."""
+        patch_f, patch_h, patch_w = self.config.patch
+        patches = rearrange(latents, "b z (f pf) (h ph) (w pw) -> b (f h w) (z pf ph pw)", pf=patch_f, ph=patch_h, pw=patch_w)
+        return linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
 
     def text_keys_values(self, text: Float[Tensor, "b l c"]) -> tuple[KeysValues, ...]:
         """Keys and values of every block, to be made once for each text."""
