@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tau0.cli.drive import Drive
+from tau0.cli.drive import EXECUTORS, Drive
 from tau0.cli.serve import Serve
+from tau0.plan.executor import KINDS
 from tau0.serve.requests import PARSERS
 
 ROOT = Path(__file__).parents[2]
@@ -39,3 +40,7 @@ def test_every_link_leads_somewhere() -> None:
     for name in FILES[:2]:
         for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text()):
             assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
+
+
+def test_the_executors_of_the_command_line_are_those_there_are() -> None:
+    assert set(EXECUTORS) == set(KINDS)
