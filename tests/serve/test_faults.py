@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -285,24 +286,31 @@ def test_ten_thousand_mangled_messages_over_the_socket(quick_server: Running, se
     over_the_socket(quick_server, seed)
 
 
+def waits_for(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
 def test_who_leaves_in_mid_inference_costs_no_more_than_that() -> None:
+    """The first leaves while its query is in the model; the others while theirs wait, and those never begin."""
     agents = QuickAgents()
     agents.gate.clear()
     with serving(agents, PATIENT) as server:
-        leaving = [connect(server.address, compression=None, proxy=None) for _ in range(3)]
-        for number, opening in enumerate(leaving):
-            connection = opening.__enter__()
-            connection.recv()
-            connection.send(wire.encode({**plain_observation(OBSERVATION), "step": number}))
-            while server.service.engine.waiting <= number:
-                time.sleep(0.01)
-            connection.socket.close()
+        engine = server.service.engine
+        for number in range(3):
+            with connect(server.address, compression=None, proxy=None) as leaving:
+                leaving.recv()
+                leaving.send(wire.encode({**plain_observation(OBSERVATION), "step": number}))
+                waits_for(lambda number=number: bool(agents.began) and engine.waiting == 1 + min(number, 1))
+                leaving.socket.shutdown(socket.SHUT_RDWR)
+            waits_for(lambda: engine.waiting == 1)
         with Client(server.address) as other:
             agents.gate.set()
             assert len(other.decide(replace(OBSERVATION, step=77)).chunk) == 8
-            assert agents.began[-1] == 77
-            assert len(agents.began) <= 3
-        assert server.service.engine.waiting == 0
+        assert agents.began == [0, 77]
+        waits_for(lambda: engine.waiting == 0)
 
 
 def test_a_server_that_ends_answers_what_was_asked() -> None:
