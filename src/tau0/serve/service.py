@@ -73,12 +73,15 @@ class Service:
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
-    def check_moving(self) -> None:
-        """Raises `RefusedError` while robots are stopped, or when the server is ending."""
-        if self.stop is not None:
-            raise RefusedError("stopped", f"robots are stopped{f': {self.stop}' if self.stop else ''}; hold still")
+    def check_open(self) -> None:
+        """Raises `RefusedError` when the server is ending and begins nothing any more."""
         if self.is_draining:
             raise RefusedError("draining", "the server is ending; hold still, and connect again")
+
+    def check_moving(self) -> None:
+        """Raises `RefusedError` while robots are stopped."""
+        if self.stop is not None:
+            raise RefusedError("stopped", f"robots are stopped{f': {self.stop}' if self.stop else ''}; hold still")
 
 
 async def _told(push: Push, message: bytes) -> None:

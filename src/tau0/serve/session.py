@@ -94,6 +94,7 @@ class Session:
         return {"type": "done"}
 
     async def _observe(self, request: Observe, gone: asyncio.Future[Any]) -> dict[str, Any]:
+        self._service.check_open()
         self._service.check_moving()
         observation = self._counted(request)
         done: Done[Decision] = await self._on_model(lambda: self._decide(observation), gone)
