@@ -103,6 +103,7 @@ def wan5b() -> Preset:
             revision_share=0.0,
             progress_shapes_trunk=False,
             learning_rate=2e-5,
+            muon_rate=0.0,
             warmup_steps=1000,
             ema_decay=0.9995,
             checkpoint_minutes=30.0,

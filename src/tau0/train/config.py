@@ -56,6 +56,7 @@ class TrainConfig:
         caption_dropout: Share of samples whose instruction is dropped.
         shared_trunk: One trunk for both interfaces, or a model of its own for each.
         learning_rate: Peak of AdamW's.
+        muon_rate: Peak of Muon's, which trains the matrices inside blocks, in AdamW's measure; 0 leaves them to AdamW, as sharded runs do.
         warmup_steps: Steps of linear warm-up.
         weight_decay: Of matrices.
         gradient_clip: Largest norm.
@@ -81,6 +82,7 @@ class TrainConfig:
     caption_dropout: float = 0.06
     shared_trunk: bool = True
     learning_rate: float = 2e-3
+    muon_rate: float = 1e-2
     warmup_steps: int = 100
     weight_decay: float = 0.01
     gradient_clip: float = 1.0

@@ -20,6 +20,7 @@ from tau0.train.draws import Draws
 from tau0.train.finite import FiniteGuard, NonFiniteLossError
 from tau0.train.meter import Meter
 from tau0.train.objective import SampleErrors, stream_errors, weighted_sum
+from tau0.train.optimiser import make_optimiser
 from tau0.train.parallel import average_gradients, has_fast_bfloat16
 from tau0.train.parts import Place, batch_sizes, count_kept, parts_of
 from tau0.train.source import TrainingSource
@@ -172,14 +173,6 @@ def accumulate_gradients(
         tally.add(part.stream, part.rows, errors)
         meter.saw(part.stream, part.batch, sizes[part.stream])
     return tally
-
-
-def make_optimiser(networks: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW; weight decay on matrices alone."""
-    matrices = [p for p in networks.parameters() if p.ndim >= 2]
-    others = [p for p in networks.parameters() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
 
 
 def fraction_done(config: TrainConfig, step: int, seconds: float) -> float:
