@@ -82,7 +82,7 @@ class TrainConfig:
     caption_dropout: float = 0.06
     shared_trunk: bool = True
     learning_rate: float = 2e-3
-    muon_rate: float = 1e-2
+    muon_rate: float = 2e-2
     warmup_steps: int = 100
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
