@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_v2 import write_v2
 
 from tau0.contract import ActionSpec, Camera, Embodiment
 from tau0.data.assemble import assemble
@@ -60,3 +61,8 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the real datasets in {SHARED}, which are not part of the repository")
     return SHARED
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> Path:
+    return write_v2(tmp_path / "four", [EpisodeRecord.fake(20 + seed, seed) for seed in range(4)], offset_s=0.05)

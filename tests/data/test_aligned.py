@@ -1,63 +1,29 @@
-"""A dataset seen through its description: what comes out, what is left out, and what is left on disk."""
+"""A dataset seen through its description: what comes out, and what is left out."""
 
 from __future__ import annotations
 
 import json
-import os
-import resource
-import shutil
-import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from fake_v2 import DATA_PATH, VIDEO_PATH, write_v2
+from fake_aligned import FAKE, opened, rewrite
+from fake_v2 import write_v2
 
 from tau0.contract import ContractError
 from tau0.data.aligned import FOLDER, AlignedSource
-from tau0.data.description import Numbers, Pose, SourceDescription
+from tau0.data.description import Numbers, Pose
 from tau0.data.descriptions import METAWORLD as PRESET
-from tau0.data.descriptions import PRESETS
 from tau0.data.episodes import Dataset, DatasetError
-from tau0.data.layout import DUAL_ARM, HUMANOID, METAWORLD
+from tau0.data.layout import DUAL_ARM
 from tau0.data.progress import success_progress
 from tau0.data.schema import EpisodeRecord
 from tau0.data.statistics import RunningStatistics
-
-FAKE = SourceDescription(
-    name="fake",
-    kind="teleoperation",
-    embodiment="fake arm",
-    cameras={"front": "front"},
-    state=PRESET.state,
-    action=PRESET.action,
-    supervises={"video": 1.0, "action": 1.0, "progress": 1.0},
-    success="all",
-)
-
-
-def opened(root: Path, description: SourceDescription = FAKE, rate_hz: float = 10.0, **options: Any) -> AlignedSource:
-    return AlignedSource.open(Dataset.open(root), description, METAWORLD, rate_hz, **options)
-
-
-def rewrite(root: Path, episode: int, **columns: Any) -> None:
-    """Replaces columns of one episode's file."""
-    path = root / DATA_PATH.format(episode_chunk=0, episode_index=episode)
-    table = pq.read_table(path)
-    for name, values in columns.items():
-        table = table.set_column(table.schema.get_field_index(name), name, pa.array(np.asarray(values).tolist()))
-    pq.write_table(table, path)
-
-
-@pytest.fixture
-def four(tmp_path: Path) -> Path:
-    return write_v2(tmp_path / "four", [EpisodeRecord.fake(20 + seed, seed) for seed in range(4)], offset_s=0.05)
 
 
 def test_our_own_recordings_come_out_bit_for_bit(recorded: Path, records: tuple[EpisodeRecord, ...]) -> None:
@@ -244,94 +210,6 @@ def test_statistics_of_two_sources_of_one_robot_are_those_of_both(four: Path, tm
     assert silent.statistics.action.std == (1.0,) * 4
 
 
-def test_no_room_is_a_sentence_and_leaves_nothing(four: Path) -> None:
-    """Files may not grow here: what the system then says is what it says of a full disk, but for the number."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(DatasetError, match=r"\.aligned cannot be written \(File too large\): make room"):
-            opened(four)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list((four / FOLDER).iterdir()) == []
-    assert opened(four).num_rows == 86
-
-
-def test_a_kill_leaves_nothing_that_is_taken_for_whole(four: Path) -> None:
-    class KilledError(BaseException):
-        pass
-
-    def kill(done: int, _total: int) -> None:
-        if done == 3:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        opened(four, on_episode=kill)
-    assert list((four / FOLDER).iterdir()) == []
-    whole = opened(four)
-    folder = next((four / FOLDER).iterdir())
-    left = folder.rename(folder.with_name(f".{folder.name}.draft-999999"))
-    for path in (left, *left.iterdir()):
-        os.utime(path, (0, 0))
-    np.testing.assert_array_equal(opened(four).state, whole.state)
-    assert not left.exists()
-
-
-def test_of_two_processes_that_do_the_same_the_first_ones_work_stays(four: Path, tmp_path: Path) -> None:
-    """The second must not pull files away under a reader."""
-    whole = opened(four)
-    folder = next((four / FOLDER).iterdir())
-    kept = folder.rename(tmp_path / "kept")
-
-    def finish_first(done: int, _total: int) -> None:
-        if done == 4:
-            shutil.copytree(kept, folder)
-            (folder / "first").touch()
-
-    np.testing.assert_array_equal(opened(four, on_episode=finish_first).state, whole.state)
-    assert (folder / "first").exists()
-    assert list((four / FOLDER).iterdir()) == [folder]
-
-
-def test_a_damaged_cache_is_named(four: Path) -> None:
-    opened(four)
-    path = next((four / FOLDER).glob("*/state.npy"))
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(DatasetError, match=r"state.npy is damaged: remove the folder"):
-        opened(four)
-    shutil.rmtree(path.parent)
-    assert opened(four).num_rows == 86
-
-
-def test_a_folder_that_cannot_be_written_is_named(four: Path, tmp_path: Path) -> None:
-    occupied = tmp_path / "file"
-    occupied.write_text("")
-    with pytest.raises(DatasetError, match=r"file cannot be written \(.*\): make room, or name another folder"):
-        opened(four, cache=occupied)
-
-
-def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
-    """Eight times the episodes, the same peak, but for what the list of episodes itself takes."""
-
-    def peak(episodes: int) -> int:
-        root = write_v2(tmp_path / str(episodes), [EpisodeRecord.fake(300, 1)])
-        lines = [{"episode_index": i, "tasks": ["reach the ball"], "length": 300} for i in range(episodes)]
-        (root / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        for suffix in (DATA_PATH, VIDEO_PATH):
-            for i in range(1, episodes):
-                place = {"episode_chunk": 0, "video_key": "observation.images.front"}
-                (root / suffix.format(episode_index=i, **place)).symlink_to(root / suffix.format(episode_index=0, **place))
-        dataset = Dataset.open(root)
-        tracemalloc.start()
-        AlignedSource.open(dataset, FAKE, METAWORLD, 10)
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return most
-
-    peak(2)
-    assert peak(64) < peak(8) + 56 * 8_000
-
-
 def test_a_layout_that_knows_none_of_the_robots_parts_is_refused(four: Path) -> None:
     with pytest.raises(
         ContractError, match=r"layout 'dual_arm' has none of the parts that 'fake' acts with \(hand, gripper\); metaworld would"
@@ -339,56 +217,3 @@ def test_a_layout_that_knows_none_of_the_robots_parts_is_refused(four: Path) -> 
         AlignedSource.open(Dataset.open(four), FAKE, DUAL_ARM, 10)
     silent = AlignedSource.open(Dataset.open(four), replace(FAKE, supervises={"video": 1.0}), DUAL_ARM, 10)
     assert not silent.state_mask.any()
-
-
-def test_droid(shared: Path, tmp_path: Path) -> None:
-    source = AlignedSource.open(Dataset.open(shared / "droid_v30"), PRESETS["droid_v30"], HUMANOID, 5, cache=tmp_path)
-    dataset = source.dataset
-    assert source.quarantined == ()
-    assert source.num_rows == 854
-    assert [episode.kind for episode in source.episodes] == ["demonstration"] * 4 + ["failure"] * 7
-    columns = dataset.columns(["observation.state", "action"])
-    np.testing.assert_array_equal(source.state[:, HUMANOID.span("right_pose")][:, :3], columns["observation.state"][:, :3])
-    np.testing.assert_array_equal(source.action[:, HUMANOID.span("right_gripper")][:, 0], columns["action"][:, 6])
-    columns_of = source.state[:, HUMANOID.span("right_pose")][:, 3:].reshape(-1, 2, 3)
-    np.testing.assert_allclose(columns_of @ columns_of.transpose(0, 2, 1), np.broadcast_to(np.eye(2), (854, 2, 2)), atol=1e-6)
-    assert source.state_mask.sum() == source.action_mask.sum() == 10
-    assert source.progress_mask.all()
-    assert source.progress[source.episodes[3].stop - 1] == 1
-    assert "" in source.texts
-    fast = AlignedSource.open(dataset, PRESETS["droid_v30"], HUMANOID, 30, cache=tmp_path)
-    steps = np.concatenate([np.abs(np.diff(fast.state[e.start : e.stop], axis=0)).max(0, keepdims=True) for e in fast.episodes])
-    assert steps[:, HUMANOID.span("right_pose")][:, 3:].max() < 0.15, "roll passes pi in nine episodes, and no rotation jumps"
-
-
-@pytest.mark.parametrize("name", ["droid_video_only_v30", "g1_v21", "g1_v21_renumbered", "gr00t_sim_v20"])
-def test_other_real_robots(shared: Path, tmp_path: Path, name: str) -> None:
-    dataset = Dataset.open(shared / name)
-    source = AlignedSource.open(dataset, PRESETS[name], HUMANOID, dataset.fps, cache=tmp_path)
-    assert source.quarantined == ()
-    assert [episode.length for episode in source.episodes] == [episode.length for episode in dataset.episodes]
-    assert source.action_mask.sum() == (0 if name == "droid_video_only_v30" else 26)
-    assert source.progress_mask.all() == (not name.startswith("g1"))
-    assert (source.frames == np.concatenate([np.arange(episode.length) for episode in dataset.episodes])).all()
-
-
-CORRUPT = {
-    "nan_action": "action is not finite in 2 rows of z: 10, 11",
-    "fewer_rows_than_frames": "has 28 rows of episode 0",
-    "wrong_state_dim": "has 6 numbers a row",
-    "non_monotonic_timestamps": "time does not advance at row 16",
-    "unknown_task_index": "task_index 5 is not in",
-    "truncated_mp4": "wrist/chunk-000/file-000.mp4 is damaged: it cannot be opened",
-    "truncated_mp4_index_first": "wrist/chunk-000/file-000.mp4 can be read up to 4.000 s, the last frame of episode 0 is at 6.400 s",
-}
-
-
-@pytest.mark.parametrize("fault", CORRUPT)
-def test_a_corrupt_recording_is_refused_with_its_reason(shared: Path, tmp_path: Path, fault: str) -> None:
-    with pytest.raises(DatasetError, match=f"no episode can be used: .*{CORRUPT[fault]}"):
-        AlignedSource.open(Dataset.open(shared / "corrupt" / fault), PRESETS["droid_v30"], DUAL_ARM, 5, cache=tmp_path)
-
-
-def test_the_sound_copy_is_taken(shared: Path, tmp_path: Path) -> None:
-    source = AlignedSource.open(Dataset.open(shared / "corrupt/control"), PRESETS["droid_v30"], DUAL_ARM, 5, cache=tmp_path)
-    assert (source.num_rows, source.quarantined) == (33, ())
