@@ -24,8 +24,8 @@ TOKEN_VARIABLE = "TAU0_TOKEN"
 class Serve:
     """Serve a checkpoint to robots: websocket and msgpack, the protocol of openpi's clients, closed to strangers by default.
 
-    The same port answers /healthz, /readyz and /metrics. The token is never an argument, which other users of the machine could read: it is
-    in a file, or in the variable TAU0_TOKEN. SIGTERM and Ctrl-C let what was begun end.
+    The same port answers /healthz, /readyz and /metrics, and / is a live page for people. The token is never an argument, which other users
+    of the machine could read: it is in a file, or in the variable TAU0_TOKEN. SIGTERM and Ctrl-C let what was begun end.
 
     Attributes:
         checkpoint: Folder of a checkpoint or of a training run, or the word shipped.
@@ -38,6 +38,7 @@ class Serve:
         mode: How chunks are chosen unless a connection says otherwise.
         candidates: Chunks drawn at each decision, unless a connection says otherwise.
         budget_ms: Time of one decision, unless a connection says otherwise. No limit unless given.
+        show_futures: Show imagined futures as pictures on the live page. Decoding them takes time in every decision that simulates.
         record: Folder that gets what robots report, as LeRobot v3.0 datasets. Nothing is kept unless given.
         max_connections: Robots at once.
         max_waiting: Queries that wait for the model at once; one more is refused.
@@ -54,6 +55,7 @@ class Serve:
     mode: str = "full"
     candidates: int = 8
     budget_ms: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    show_futures: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     record: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     max_connections: int = 64
     max_waiting: int = 64
@@ -86,7 +88,8 @@ class Serve:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         checkpoint = load(folder)
-        agents = Agents(checkpoint, PlannerChoice(mode=mode, candidates=self.candidates, budget_ms=self.budget_ms))
+        planner = PlannerChoice(mode=mode, candidates=self.candidates, budget_ms=self.budget_ms)
+        agents = Agents(checkpoint, planner, self.show_futures)
         agents.warm_up()
         robot = checkpoint.config.embodiment
         limits = replace(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import ipaddress
 import ssl
@@ -86,6 +88,18 @@ class Access:
         given = headers.get_all("Authorization")
         scheme, _, word = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         return matches(word.strip(), self.token) and scheme.lower() in _SCHEMES
+
+    def knows_person(self, headers: Headers) -> bool:
+        """Whether the request shows the token as `knows` wants it, or as a browser does that has asked for it: the password of any name."""
+        if self.token is None or self.knows(headers):
+            return True
+        given = headers.get_all("Authorization")
+        scheme, _, word = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        try:
+            password = base64.b64decode(word.strip(), validate=True).partition(b":")[2].decode()
+        except (binascii.Error, ValueError):
+            password = ""
+        return matches(password, self.token) and scheme.lower() == "basic"
 
     def is_foreign(self, headers: Headers) -> bool:
         """Whether a browser asks on behalf of another site, or under a name that is not this machine's (a rebound one)."""

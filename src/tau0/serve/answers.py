@@ -13,7 +13,7 @@ from tau0.contract import ActionChunk, Candidates, Choice, Decision, Float, Pixe
 from tau0.serve.fields import named, number, text, whole
 from tau0.serve.protocol import Refusal, RefusedError
 
-_ROUND = ("actions", "scores", "progress", "frames")
+_ROUND = ("actions", "scores", "progress")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Outlook:
 
 
 def decision_answer(decision: Decision, timing: Mapping[str, float], wants_details: bool) -> dict[str, Any]:
-    """The answer to an observation.
+    """The answer to an observation, without imagined pictures, which are for people.
 
     `actions`, shape (steps, da), is its only array unless the whole decision is wanted: openpi's clients cut every array of an answer into
     control steps. Numbers that are none (a candidate that was not scored) are left as they are; msgpack carries them.
@@ -124,9 +124,9 @@ def _round(candidates: Candidates) -> dict[str, Any]:
 
 
 def _candidates(fields: Mapping[str, Any]) -> Candidates:
-    actions, scores, progress, frames = (fields.get(name) for name in _ROUND)
-    for name, value in zip(_ROUND, (actions, scores, progress, frames), strict=True):
+    actions, scores, progress = (fields.get(name) for name in _ROUND)
+    for name, value in zip(_ROUND, (actions, scores, progress), strict=True):
         if not (isinstance(value, np.ndarray) or (value is None and name != "actions")):
             raise ValueError(f"candidates' {name} must be an array, got {type(value).__name__}")
     assert actions is not None
-    return Candidates(actions=actions, scores=scores, progress=progress, frames=frames)
+    return Candidates(actions=actions, scores=scores, progress=progress)

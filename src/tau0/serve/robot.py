@@ -19,7 +19,10 @@ from tau0.contract import Float, Observation
 from tau0.plan.executor import ChunkExecutor
 from tau0.serve.link import Link, NoAnswer
 from tau0.serve.protocol import ConnectionLostError
-from tau0.serve.safety import SafetyFilter, Verdict
+from tau0.serve.safety import Kind, SafetyFilter, Verdict
+
+TELL_S = 1.0
+"""Time between two times that the server is told of trips, in seconds."""
 
 
 class Robot(Protocol):
@@ -70,6 +73,8 @@ class _Course:
     step: int = 0
     held: int = 0
     asked_at: float = 0.0
+    told_at: float = 0.0
+    told: Mapping[Kind, int] = field(default_factory=dict)
     answers_ms: list[float] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -116,14 +121,18 @@ class ControlLoop:
         """
         self._executor.reset()
         self._guard.reset()
-        course, success, before, reconnections = _Course(), False, dict(self._guard.counts), self._link.reconnections
+        before, reconnections = dict(self._guard.counts), self._link.reconnections
+        course, success = _Course(told_at=time.monotonic(), told=dict(before)), False
         while not success and course.step - course.held < max_steps:
             began = time.monotonic()
             success = self._step(course, began)
+            if began - course.told_at > TELL_S:
+                self._tell_trips(course)
+                course.told_at = began
             if not self._waits:
                 time.sleep(max(0.0, self._period_s - (time.monotonic() - began)))
         trips = {kind: count - before[kind] for kind, count in self._guard.counts.items() if count > before[kind]}
-        self._link.count(trips)
+        self._tell_trips(course)
         return Drive(
             success=success,
             steps=course.step,
@@ -162,6 +171,13 @@ class ControlLoop:
             self._each_step(course.step, verdict)
         course.step += 1
         return success
+
+    def _tell_trips(self, course: _Course) -> None:
+        """Tells the server what limits have intervened since it was last told; keeps that for later while there is no server."""
+        if not self._link.is_up:
+            return
+        self._link.count({kind: count - course.told[kind] for kind, count in self._guard.counts.items() if count > course.told[kind]})
+        course.told = dict(self._guard.counts)
 
     def _obey_stop(self) -> None:
         """Stops when the server says so, and goes on when it says that."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -19,6 +20,8 @@ from tau0.serve import wire
 from tau0.serve.access import Access
 from tau0.serve.door import door
 from tau0.serve.engine import AbandonedError
+from tau0.serve.live_feed import MAX_PAGES, Feed
+from tau0.serve.live_page import FEED_PATH, Tickets, answer, is_page, page
 from tau0.serve.logs import event
 from tau0.serve.metadata import check_planner
 from tau0.serve.metrics import CONTENT_TYPE
@@ -45,6 +48,8 @@ class Server:
         self._service, self._access = service, access
         self._server: WebsocketServer | None = None
         self._planners: dict[ServerConnection, PlannerChoice | None] = {}
+        self._tickets, self._pages = Tickets(), set[ServerConnection]()
+        self._drawing = ThreadPoolExecutor(1, thread_name_prefix="tau0-live")
 
     async def start(self) -> int:
         """Listens; returns the port.
@@ -87,6 +92,7 @@ class Server:
             self._server.close(code=GOING_AWAY, reason="the server is ending")
             await self._server.wait_closed()
         service.engine.close()
+        self._drawing.shutdown(wait=True, cancel_futures=True)
         if service.recorder is not None:
             await asyncio.to_thread(service.recorder.close)
         event("ended")
@@ -101,24 +107,45 @@ class Server:
             return connection.respond(
                 HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, "ready\n" if is_ready else "draining\n"
             )
+        is_persons = is_page(path, request.headers)
         try:
-            self._check_identity(request)
+            self._check_identity(request, is_persons)
+            if is_persons:
+                return page(connection, path, self._tickets)
+            if path == FEED_PATH:
+                return self._admit_page(connection)
             if path == "/metrics":
-                return _page(connection, self._service.metrics.exposition().decode(), CONTENT_TYPE)
+                return answer(connection, self._service.metrics.exposition().decode(), CONTENT_TYPE)
             if path != ROBOT_PATH:
                 return connection.respond(HTTPStatus.NOT_FOUND, "there is nothing here\n")
             self._planners[connection] = self._admitted(request)
         except RefusedError as refusal:
             self._service.metrics.refused(refusal.code)
             event("refused", code=refusal.code, reason=str(refusal), peer=_peer(connection))
-            return connection.respond(_STATUS[refusal.code], f"{refusal}\n")
+            response = connection.respond(_STATUS[refusal.code], f"{refusal}\n")
+            if is_persons and refusal.code == "identity":
+                response.headers["WWW-Authenticate"] = 'Basic realm="tau0: any name, the token as password"'
+            return response
         return None
 
-    def _check_identity(self, request: Request) -> None:
+    def _check_identity(self, request: Request, is_persons: bool) -> None:
         if self._access.is_foreign(request.headers):
             raise RefusedError("origin", "a page of another site, or another name of this machine, may not ask")
-        if not self._access.knows(request.headers):
+        if urlsplit(request.path).path == FEED_PATH:
+            ticket = urlsplit(request.path).query.removeprefix("ticket=")
+            if not self._tickets.knows(ticket):
+                raise RefusedError("identity", "the feed is for the live page, which has a ticket")
+        elif not (self._access.knows_person if is_persons else self._access.knows)(request.headers):
             raise RefusedError("identity", "a token is needed: Authorization: Bearer TOKEN (openpi's client: api_key)")
+
+    def _admit_page(self, connection: ServerConnection) -> None:
+        """Lets a page look."""
+        if self._service.is_draining:
+            raise RefusedError("draining", "the server is ending")
+        self._pages = {other for other in self._pages if other.state is not State.CLOSED}
+        if len(self._pages) >= MAX_PAGES:
+            raise RefusedError("connections", f"{MAX_PAGES} live pages are open, which is the limit of this server")
+        self._pages.add(connection)
 
     def _admitted(self, request: Request) -> PlannerChoice | None:
         """The planner that the address asks for, as in `ws://host/?mode=rcs&candidates=4`; None where it leaves that to the server."""
@@ -142,7 +169,11 @@ class Server:
         return choice
 
     async def _connected(self, connection: ServerConnection) -> None:
-        """One robot, from its first word to its last."""
+        """One robot, from its first word to its last; or one page."""
+        if connection in self._pages:
+            await Feed(self._service, connection, self._drawing).run()
+            self._pages.discard(connection)
+            return
         service = self._service
         session = Session(service, connection.send, self._planners.get(connection))
         gone = asyncio.ensure_future(connection.wait_closed())
@@ -172,13 +203,6 @@ class Server:
             gone.cancel()
             service.metrics.connections.dec()
             event("disconnected", session=session.id, queries=session.queries)
-
-
-def _page(connection: ServerConnection, text: str, content_type: str) -> Response:
-    response = connection.respond(HTTPStatus.OK, text)
-    del response.headers["Content-Type"]
-    response.headers["Content-Type"] = content_type
-    return response
 
 
 def _peer(connection: ServerConnection) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +13,14 @@ from tau0.serve import wire
 from tau0.serve.agents import Agents
 from tau0.serve.engine import Engine
 from tau0.serve.limits import ServeLimits
+from tau0.serve.live import Live, Push, RobotView
 from tau0.serve.logs import event
 from tau0.serve.metadata import Metadata
 from tau0.serve.metrics import Metrics
 from tau0.serve.protocol import RefusedError
 from tau0.serve.recorder import Recorder
 
-Push = Callable[[bytes], Awaitable[None]]
+PAUSED = "paused at the live page"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,6 +38,7 @@ class Service:
         answering: Messages that are being answered.
         is_draining: The server is ending.
         stop: Why robots are stopped; None while they may move.
+        live: What the live page knows.
     """
 
     agents: Agents
@@ -50,6 +51,7 @@ class Service:
     answering: int = 0
     is_draining: bool = False
     stop: str | None = None
+    live: Live = field(default_factory=Live)
     _telling: set[asyncio.Future[None]] = field(default_factory=set)
 
     @classmethod
@@ -66,22 +68,36 @@ class Service:
         self.stop = reason
         self.metrics.is_stopped.set(reason is not None)
         event("stopped" if reason is not None else "resumed", reason=reason or "")
-        news: dict[str, Any] = {"type": "event", "event": "resumed" if reason is None else "stopped", "reason": reason or ""}
-        message = wire.encode(news)
-        for push in list(self.listeners):
-            task = asyncio.ensure_future(_told(push, message))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+        paused = {view.push for view in self.live.robots.values() if view.is_paused}
+        for push in self.listeners - (paused if reason is None else set()):
+            self._tell(push, reason)
+
+    def set_pause(self, view: RobotView, is_paused: bool) -> None:
+        """Has one robot hold as a stop does, or go on unless all are stopped, and begins to tell it; waits for nobody."""
+        view.is_paused = is_paused
+        view.version += 1
+        event("paused" if is_paused else "unpaused", session=view.id)
+        if view.push in self.listeners and self.stop is None:
+            self._tell(view.push, PAUSED if is_paused else None)
+
+    def _tell(self, push: Push, stop: str | None) -> None:
+        """Begins to tell one listener why it has to hold, or that it may go on (None)."""
+        news: dict[str, Any] = {"type": "event", "event": "resumed" if stop is None else "stopped", "reason": stop or ""}
+        task = asyncio.ensure_future(_told(push, wire.encode(news)))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     def check_open(self) -> None:
         """Raises `RefusedError` when the server is ending and begins nothing any more."""
         if self.is_draining:
             raise RefusedError("draining", "the server is ending; hold still, and connect again")
 
-    def check_moving(self) -> None:
-        """Raises `RefusedError` while robots are stopped."""
+    def check_moving(self, view: RobotView) -> None:
+        """Raises `RefusedError` while robots are stopped, or this one is paused."""
         if self.stop is not None:
             raise RefusedError("stopped", f"robots are stopped{f': {self.stop}' if self.stop else ''}; hold still")
+        if view.is_paused:
+            raise RefusedError("stopped", f"this robot is {PAUSED}; hold still")
 
 
 async def _told(push: Push, message: bytes) -> None:

@@ -12,16 +12,18 @@ from typing import Any
 from tau0.actions import ActionError
 from tau0.checkpoint import CheckpointError
 from tau0.contract import ContractError, Decision, Observation
-from tau0.serve import wire
+from tau0.serve import live, wire
 from tau0.serve.agents import Agent
 from tau0.serve.answers import decision_answer, outlook_answer, refusal_answer
 from tau0.serve.engine import AbandonedError, Done
 from tau0.serve.limits import RateLimit
+from tau0.serve.live import Push
 from tau0.serve.logs import event
 from tau0.serve.metadata import check_planner
 from tau0.serve.protocol import Configure, Imagine, Observe, PlannerChoice, RefusedError, Report, Request, Reset, Resume, Stop
 from tau0.serve.requests import parse
-from tau0.serve.service import Push, Service
+from tau0.serve.safety import KINDS
+from tau0.serve.service import Service
 
 Answer = bytes | str | None
 
@@ -34,6 +36,7 @@ class Session:
         self.id = uuid.uuid4().hex[:12]
         self.queries = 0
         self._service, self._push = service, push
+        self._view = service.live.joined(self.id, push)
         self._planner = planner or service.metadata.planner
         self._agent: Agent | None = None
         self._seed, self._next_step, self._last_step = 0, 0, -1
@@ -95,14 +98,15 @@ class Session:
 
     async def _observe(self, request: Observe, gone: asyncio.Future[Any]) -> dict[str, Any]:
         self._service.check_open()
-        self._service.check_moving()
+        self._service.check_moving(self._view)
         observation = self._counted(request)
         done: Done[Decision] = await self._on_model(lambda: self._decide(observation), gone)
-        self._service.check_moving()
+        self._service.check_moving(self._view)
         decision = done.result
         self.queries += 1
         self._last_step, self._next_step = observation.step, observation.step + len(decision.chunk)
         self._service.metrics.decided(decision, done.queue_ms)
+        live.decided(self._view, observation, decision, done.queue_ms, done.work_ms)
         if self._tape is not None:
             self._tape.decided(observation, decision)
         timing = {"infer_ms": done.work_ms, "queue_ms": done.queue_ms}
@@ -148,6 +152,7 @@ class Session:
     def _reset(self, request: Reset) -> None:
         if self._tape is not None:
             self._tape.end(request.outcome)
+        live.restarted(self._view)
         self._seed, self._next_step, self._last_step = request.seed, 0, -1
         if self._agent is not None:
             self._agent.reset(request.seed)
@@ -171,10 +176,12 @@ class Session:
 
     def _report(self, request: Report) -> None:
         self._service.metrics.tripped(request.trips)
+        live.tripped(self._view, {name: count for name, count in request.trips.items() if name in KINDS})
         if request.observation is None or request.action is None:
             return
         if self._tape is None:
             raise RefusedError("unavailable", "this server does not record; start it with --record FOLDER")
+        live.saw(self._view, request.observation)
         self._tape.saw(request.observation, request.action)
 
     def _release(self) -> None:
@@ -185,6 +192,7 @@ class Session:
     def close(self, was_asking: bool) -> None:
         """The connection is over. An agent that may still be deciding is left to itself."""
         self._service.listeners.discard(self._push)
+        self._service.live.left(self.id)
         if self._tape is not None:
             self._tape.end(None)
         if not was_asking:
