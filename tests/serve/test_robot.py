@@ -19,7 +19,7 @@ from tau0.checkpoint import Checkpoint, save
 from tau0.contract import Float, Observation
 from tau0.data.episodes import Dataset
 from tau0.plan.agent import PlanningAgent
-from tau0.plan.executor import ChunkExecutor, ExecutorConfig
+from tau0.plan.executor import ChunkExecutor, ExecutorConfig, Kind
 from tau0.serve.agents import Agents
 from tau0.serve.client import Client
 from tau0.serve.link import Link
@@ -65,8 +65,9 @@ def loop(
     records: bool = False,
     patience_s: float = 120.0,
     each_step: Callable[[int, Verdict], None] | None = None,
+    kind: Kind = "naive",
 ) -> ControlLoop:
-    executor = ChunkExecutor(ExecutorConfig(kind="naive", action_horizon=EMBODIMENT.action_horizon, query_every=8), 4)
+    executor = ChunkExecutor(ExecutorConfig(kind=kind, action_horizon=EMBODIMENT.action_horizon, query_every=8), 4)
     guard = SafetyFilter(EMBODIMENT, SAFETY, RATE_HZ)
     return ControlLoop(arm, link, executor, guard, RATE_HZ, waits=waits, records=records, patience_s=patience_s, each_step=each_step)
 
@@ -93,6 +94,33 @@ def test_the_loop_keeps_its_rate_while_answers_are_late() -> None:
     assert result.success
     assert result.held > 0
     assert np.diff(arm.times).min() > 0.5 / RATE_HZ
+
+
+def test_an_answer_is_used_in_the_step_in_which_it_came_and_the_next_question_follows_at_once() -> None:
+    agents = QuickAgents()
+    with serving(agents) as server:
+        arm, link = Arm(), Link(Client(server.address))
+
+        def until_answered(step: int, verdict: Verdict) -> None:  # noqa: ARG001
+            wait_until(lambda: len(agents.began) == step + 1 and not link._answers.empty())
+
+        result = loop(arm, link, each_step=until_answered, kind="ensemble").run(6)
+        link.close()
+    assert agents.began == list(range(result.steps))
+    assert (result.held, result.decisions) == (1, result.steps - 1)
+
+
+def test_an_answer_that_comes_while_sensors_are_read_is_used_in_that_step() -> None:
+    class SlowArm(Arm):
+        def state(self) -> Float:
+            wait_until(lambda: link._asked == 0 or not link._answers.empty())
+            return super().state()
+
+    with serving(QuickAgents()) as server:
+        link = Link(Client(server.address))
+        result = loop(SlowArm(solved_at=1), link).run(10)
+        link.close()
+    assert (result.steps, result.held, result.decisions) == (1, 0, 1)
 
 
 def test_the_emergency_stop_holds_a_moving_robot() -> None:

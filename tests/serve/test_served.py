@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ import pytest
 from serving import SINGLE, Running, serving
 
 from tau0.checkpoint import Checkpoint
-from tau0.contract import Camera, Decision, Observation
-from tau0.plan.agent import PlanningAgent
+from tau0.contract import Camera, Commitment, Decision, Observation
+from tau0.plan.agent import AS_CALIBRATED, PlanningAgent, Search
 from tau0.serve.agents import Agents
 from tau0.serve.client import Client
 from tau0.serve.protocol import ConnectionLostError, PlannerChoice, RefusedError
@@ -91,6 +92,20 @@ def test_robots_do_not_see_each_others_memory(server: Running, checkpoint: Check
         same(late.decide(seen(16, 1)), fresh.decide(seen(16, 1)))
 
 
+def test_a_connection_chooses_how_strongly_a_chunk_continues_the_last(server: Running, checkpoint: Checkpoint) -> None:
+    moving = replace(seen(), committed=Commitment(actions=np.full((6, 4), 0.3, np.float32), num_frozen=2))
+    decisions: list[Decision] = []
+    for guidance in (None, 0.5, 0.0):
+        search = AS_CALIBRATED if guidance is None else Search(guidance=guidance)
+        with Client(server.address, planner=replace(SINGLE, guidance=guidance)) as client:
+            assert client.metadata.planner.guidance is None
+            decisions.append(client.decide(moving))
+            same(decisions[-1], PlanningAgent(checkpoint, "single", 1, search=search).decide(moving))
+    assert not np.array_equal(decisions[0].chunk.actions, decisions[1].chunk.actions)
+    with Client(server.address + "/?candidates=1&guidance=0.5") as client:
+        same(client.decide(moving), decisions[1])
+
+
 def test_a_planner_may_have_a_budget(server: Running) -> None:
     with Client(server.address, planner=PlannerChoice(mode="full", candidates=3, budget_ms=0.0)) as hurried:
         decision = hurried.decide(seen())
@@ -156,7 +171,13 @@ def test_a_reset_is_a_message_and_words_in_the_prompt_are_words(client: Client, 
 
 
 def test_a_planner_that_cannot_be_is_refused(server: Running, client: Client) -> None:
-    for planner, reason in (({"mode": "ful"}, "did you mean 'full'"), ({"mode": "rcs", "candidates": 65}, "between 1 and 64")):
+    guidance = [(value, "planner.guidance is .*, it must lie between 0 and 50") for value in (-0.1, 50.1, math.nan, math.inf)]
+    for planner, reason in (
+        ({"mode": "ful"}, "did you mean 'full'"),
+        ({"mode": "rcs", "candidates": 65}, "between 1 and 64"),
+        ({"mode": "rcs", "guidance": "strong"}, "planner.guidance must be a number, got str"),
+        *(({"mode": "rcs", "guidance": value}, reason) for value, reason in guidance),
+    ):
         with pytest.raises(RefusedError, match=reason):
             client._ask({"type": "configure", "planner": planner})
     with pytest.raises(RefusedError, match="did you mean 'rcs'"):

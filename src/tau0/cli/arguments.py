@@ -106,6 +106,14 @@ def check_delays(delay_ms: Sequence[float], executors: Sequence[str], rate_hz: f
             raise UsageError(f"--{name} needs one value at least, and none twice; got {' '.join(map(str, given)) or 'none'}")
 
 
+def check_guidance(guidance: float | None) -> None:
+    """Raises `UsageError` for a strength of real-time chunking that no server takes. None passes."""
+    from tau0.serve.protocol import MAX_GUIDANCE
+
+    if guidance is not None and not 0 <= guidance <= MAX_GUIDANCE:
+        raise UsageError(f"--guidance is {guidance:g}, it must lie between 0 and {MAX_GUIDANCE:g}")
+
+
 def check_planning(gate_threshold: float | None, budget_ms: float | None) -> None:
     """Raises `UsageError` for a threshold that nothing can be compared with, or a time that cannot pass."""
     if gate_threshold is not None and isnan(gate_threshold):

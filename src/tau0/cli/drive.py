@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tau0.cli.arguments import MODES, UsageError, at_least, check_planning, choose, choose_seeds, choose_tasks
+from tau0.cli.arguments import EXECUTORS, MODES, UsageError, at_least, check_guidance, check_planning, choose, choose_seeds, choose_tasks
 from tau0.cli.serve import TOKEN_VARIABLE
 from tau0.cli.shipped import SHIPPED, find_checkpoint
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tau0.serve.robot import Drive as Course
     from tau0.worlds.protocol import World
 
-EXECUTORS = ("naive", "async", "rtc", "ensemble")
 _ENDS_S = 20.0
 
 
@@ -45,6 +44,7 @@ class Drive:
         mode: single, rcs or full, and the others of tau0 evaluate.
         candidates: Chunks drawn at each decision.
         budget_ms: Time of one decision. No limit unless given.
+        guidance: How strongly rtc pulls a chunk toward what is executed; the published 5 unless given.
         max_steps: Control steps after which an episode has failed, those in which the robot held not counted.
         executor: What becomes of chunks that come late: naive waits for them, async goes on meanwhile, rtc has them continue what is
             executed, ensemble averages.
@@ -61,6 +61,7 @@ class Drive:
     mode: str = "full"
     candidates: int = 8
     budget_ms: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    guidance: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     max_steps: int = 300
     executor: str = "naive"
     real_time: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -75,13 +76,16 @@ class Drive:
         seeds = choose_seeds(self.first_seed, self.episodes_per_task)
         at_least(1, candidates=self.candidates, max_steps=self.max_steps)
         check_planning(None, self.budget_ms)
+        check_guidance(self.guidance)
+        if self.guidance is not None and self.executor != "rtc":
+            raise UsageError(f"--guidance is for --executor rtc, this one is {self.executor}")
 
         from tau0.serve.client import Client
         from tau0.serve.protocol import PlannerChoice
         from tau0.worlds.registry import embodiment_of
 
         robot = embodiment_of(tasks)
-        planner = PlannerChoice(mode=mode, candidates=self.candidates, budget_ms=self.budget_ms)
+        planner = PlannerChoice(mode=mode, candidates=self.candidates, budget_ms=self.budget_ms, guidance=self.guidance)
         table = Table(title=f"driven through the server, mode {mode}, executor {self.executor}")
         for name in ("task", "seed", "solved", "steps", "held", "decisions", "ms from question to answer", "safety"):
             table.add_column(name)

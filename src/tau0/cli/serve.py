@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 from rich.console import Console
 
-from tau0.cli.arguments import MODES, UsageError, at_least, check_planning, choose
+from tau0.cli.arguments import MODES, UsageError, at_least, check_guidance, check_planning, choose
 from tau0.cli.folders import writable_folder
 from tau0.cli.shipped import SHIPPED, find_checkpoint
 
@@ -38,6 +38,7 @@ class Serve:
         mode: How chunks are chosen unless a connection says otherwise.
         candidates: Chunks drawn at each decision, unless a connection says otherwise.
         budget_ms: Time of one decision, unless a connection says otherwise. No limit unless given.
+        guidance: How strongly a chunk continues what a robot executes, unless a connection says otherwise; the published 5 unless given.
         show_futures: Show imagined futures as pictures on the live page. Decoding them takes time in every decision that simulates.
         record: Folder that gets what robots report, as LeRobot v3.0 datasets. Nothing is kept unless given.
         max_connections: Robots at once.
@@ -55,6 +56,7 @@ class Serve:
     mode: str = "full"
     candidates: int = 8
     budget_ms: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    guidance: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     show_futures: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     record: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     max_connections: int = 64
@@ -68,6 +70,7 @@ class Serve:
         mode = choose("mode", self.mode, MODES)
         at_least(1, candidates=self.candidates, max_connections=self.max_connections, max_waiting=self.max_waiting, threads=self.threads)
         check_planning(None, self.budget_ms)
+        check_guidance(self.guidance)
         folder = find_checkpoint(self.checkpoint)
         access = self._access()
         if self.record is not None:
@@ -88,7 +91,7 @@ class Serve:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         checkpoint = load(folder)
-        planner = PlannerChoice(mode=mode, candidates=self.candidates, budget_ms=self.budget_ms)
+        planner = PlannerChoice(mode=mode, candidates=self.candidates, budget_ms=self.budget_ms, guidance=self.guidance)
         agents = Agents(checkpoint, planner, self.show_futures)
         agents.warm_up()
         robot = checkpoint.config.embodiment

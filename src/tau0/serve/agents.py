@@ -12,7 +12,7 @@ import torch
 from tau0.checkpoint import Checkpoint
 from tau0.contract import Decision, Float, Observation
 from tau0.encode import ObservationEncoder, executable_actions, latents_to_frames
-from tau0.plan.agent import PlanningAgent
+from tau0.plan.agent import AS_CALIBRATED, PlanningAgent, Search
 from tau0.plan.selectors import Mode
 from tau0.serve.answers import Outlook
 from tau0.serve.limits import ServeLimits
@@ -85,7 +85,8 @@ class Agents:
                 del self._idle[number]
                 return agent
         mode = cast(Mode, choice.mode)
-        return PlanningAgent(self._checkpoint, mode, choice.candidates, self._shows_frames, budget_ms=choice.budget_ms)
+        search = AS_CALIBRATED if choice.guidance is None else Search(guidance=choice.guidance)
+        return PlanningAgent(self._checkpoint, mode, choice.candidates, self._shows_frames, budget_ms=choice.budget_ms, search=search)
 
     @torch.inference_mode()
     def warm_up(self) -> None:

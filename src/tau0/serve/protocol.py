@@ -15,6 +15,9 @@ from tau0.contract import Embodiment, Float, Observation
 
 VERSION = 1
 
+MAX_GUIDANCE = 50.0
+"""Ten times the published bound of real-time chunking (`tau0.policy.inpainting`): more is a mistake."""
+
 Refusal = Literal[
     "malformed",
     "contract",
@@ -58,11 +61,14 @@ class PlannerChoice:
         mode: The planner's, such as "single", "rcs" or "full".
         candidates: Chunks a round.
         budget_ms: Time of a decision; None for no limit.
+        guidance: Strongest pull of real-time chunking toward what the robot is committed to, at most `MAX_GUIDANCE`; None for the
+            published one. Nothing changes where the robot is committed to nothing.
     """
 
     mode: str
     candidates: int = 8
     budget_ms: float | None = None
+    guidance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

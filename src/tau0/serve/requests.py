@@ -11,7 +11,20 @@ import numpy as np
 from tau0.contract import Commitment, ContractError, Embodiment, Observation
 from tau0.serve.contracts import embodiment_from_wire
 from tau0.serve.fields import boolean, images, named, number, numbers, only, text, whole
-from tau0.serve.protocol import OUTCOMES, Configure, Imagine, Observe, PlannerChoice, RefusedError, Report, Request, Reset, Resume, Stop
+from tau0.serve.protocol import (
+    MAX_GUIDANCE,
+    OUTCOMES,
+    Configure,
+    Imagine,
+    Observe,
+    PlannerChoice,
+    RefusedError,
+    Report,
+    Request,
+    Reset,
+    Resume,
+    Stop,
+)
 
 MAX_INSTRUCTION, MAX_STEP = 2000, 10**9
 """Most characters of an instruction, and the largest control step of an episode or seed."""
@@ -118,15 +131,18 @@ def _configure(fields: Mapping[str, Any], embodiment: Embodiment, is_plain: bool
 
 
 def parse_planner(fields: Mapping[str, Any]) -> PlannerChoice:
-    """The choice of a map with `mode`, and where it says so, `candidates` and `budget_ms`. Raises `ValueError` for anything else."""
-    only("planner", fields, ("mode",), ("candidates", "budget_ms"))
-    budget = fields.get("budget_ms")
+    """The choice of a map with `mode`, and where it says so, the other fields of one. Raises `ValueError` for anything else."""
+    only("planner", fields, ("mode",), ("candidates", "budget_ms", "guidance"))
+    budget, guidance = fields.get("budget_ms"), fields.get("guidance")
     if budget is not None and not 0 <= (budget := number("planner.budget_ms", budget)) < math.inf:
         raise ValueError(f"planner.budget_ms is {budget:g}, it must be a number of milliseconds of at least 0")
+    if guidance is not None and not 0 <= (guidance := number("planner.guidance", guidance)) <= MAX_GUIDANCE:
+        raise ValueError(f"planner.guidance is {guidance:g}, it must lie between 0 and {MAX_GUIDANCE:g}")
     return PlannerChoice(
         mode=text("planner.mode", fields["mode"], 64),
         candidates=whole("planner.candidates", fields.get("candidates", PlannerChoice.candidates), 1, 4096),
         budget_ms=budget,
+        guidance=guidance,
     )
 
 

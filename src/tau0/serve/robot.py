@@ -145,13 +145,17 @@ class ControlLoop:
         )
 
     def _step(self, course: _Course, began: float) -> bool:
-        """One control step. Returns whether the task is solved."""
+        """One control step. Returns whether the task is solved.
+
+        It hears twice: first, because an answer may make the next question due, and last, because sensors take time to read.
+        """
         self._obey_stop()
-        observation = self._ask(course)
-        self._hear(course)
+        self._hear(course, wait_s=0.0)
+        observation, state = self._ask(course), self._robot.state()
+        self._hear(course, wait_s=self._patience_s if self._waits else 0.0)
         now = course.step * self._period_s if self._waits else began
         course.times.append(now)
-        since, state = self._executor.observed_at, self._robot.state()
+        since = self._executor.observed_at
         action = self._executor.next()
         if action is None:
             verdict = self._guard.hold(state, now)
@@ -197,11 +201,11 @@ class ControlLoop:
         course.asked_at = time.monotonic()
         return observation
 
-    def _hear(self, course: _Course) -> None:
-        """Takes the answer where there is one; a robot whose time stands still waits for it."""
+    def _hear(self, course: _Course, wait_s: float) -> None:
+        """Takes the answer where one is wanted and comes within `wait_s` seconds."""
         if not self._executor.is_waiting:
             return
-        answer = self._link.answer(wait_s=self._patience_s if self._waits else 0.0)
+        answer = self._link.answer(wait_s)
         if isinstance(answer, NoAnswer):
             course.reasons[answer.reason] += 1
             self._executor.give_up()

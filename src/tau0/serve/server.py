@@ -159,7 +159,7 @@ class Server:
         if not query:
             return None
         try:
-            for name, kind in (("candidates", int), ("budget_ms", float)):
+            for name, kind in (("candidates", int), ("budget_ms", float), ("guidance", float)):
                 if name in query:
                     query[name] = kind(query[name])
             choice = parse_planner({"mode": self._service.metadata.planner.mode, **query})
