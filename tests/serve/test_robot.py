@@ -116,11 +116,11 @@ def test_an_answer_that_comes_while_sensors_are_read_is_used_in_that_step() -> N
             wait_until(lambda: link._asked == 0 or not link._answers.empty())
             return super().state()
 
-    with serving(QuickAgents()) as server:
+    with serving(QuickAgents(seconds=2 / RATE_HZ)) as server:
         link = Link(Client(server.address))
         result = loop(SlowArm(solved_at=1), link).run(10)
         link.close()
-    assert (result.steps, result.held, result.decisions) == (1, 0, 1)
+    assert (result.steps, result.held, result.late, result.decisions) == (1, 0, 1, 1)
 
 
 def test_the_emergency_stop_holds_a_moving_robot() -> None:

@@ -48,7 +48,8 @@ class Drive:
         max_steps: Control steps after which an episode has failed, those in which the robot held not counted.
         executor: What becomes of chunks that come late: naive waits for them, async goes on meanwhile, rtc has them continue what is
             executed, ensemble averages.
-        real_time: The robot does not wait: it gets a command at its control rate, whatever the server does.
+        real_time: The robot does not wait: it gets a command at its control rate, whatever the server does. The table counts control
+            steps that were late, because the simulation's own pictures took longer than a step.
         instruction: Your own words for what to do, instead of the tasks' own.
     """
 
@@ -86,9 +87,10 @@ class Drive:
 
         robot = embodiment_of(tasks)
         planner = PlannerChoice(mode=mode, candidates=self.candidates, budget_ms=self.budget_ms, guidance=self.guidance)
-        table = Table(title=f"driven through the server, mode {mode}, executor {self.executor}")
-        for name in ("task", "seed", "solved", "steps", "held", "decisions", "ms from question to answer", "safety"):
-            table.add_column(name)
+        title, caption = f"driven through the server: {mode}, {self.executor}", "ms: from question to answer, median"
+        table = Table(title=title, caption=caption, pad_edge=False, collapse_padding=True)
+        for name in ("task and seed", "solved", "steps", "held", "late", "chunks", "ms", "safety"):
+            table.add_column(name, no_wrap=name != "safety")
         with self._server() as address:
             client = Client(address, os.environ.get(TOKEN_VARIABLE) or None, planner=planner, embodiment=robot, timeout_s=60.0)
             console.print(f"{client.metadata.checkpoint} at {address} drives {robot.name}", markup=False, highlight=False, soft_wrap=True)
@@ -111,8 +113,8 @@ class Drive:
                         course = self._episode(world, client, link, seed, records)
                         solved += course.success
                         trips = ", ".join(f"{kind} {count}" for kind, count in course.trips.items()) or "-"
-                        numbers = (course.steps, course.held, course.decisions, f"{course.decision_ms:.0f}")
-                        table.add_row(task, str(seed), "yes" if course.success else "no", *map(str, numbers), trips)
+                        numbers = (course.steps, course.held, course.late, course.decisions, f"{course.decision_ms:.0f}")
+                        table.add_row(f"{task} {seed}", "yes" if course.success else "no", *map(str, numbers), trips)
                 finally:
                     world.close()
         finally:
@@ -129,6 +131,8 @@ class Drive:
         config = ExecutorConfig(kind=cast(Any, self.executor), action_horizon=robot.action_horizon, query_every=metadata.execute_steps)
         guard = SafetyFilter(robot, metadata.safety)
         world.reset(seed, self.instruction)
+        if self.real_time:
+            world.observe()  # a renderer takes its time for the first picture
         link.reset(seed)
         executor = ChunkExecutor(config, robot.action.dim)
         loop = ControlLoop(world, link, executor, guard, robot.control_hz, waits=not self.real_time, records=records)

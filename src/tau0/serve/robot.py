@@ -49,6 +49,7 @@ class Drive:
         success: Whether the robot said that its task is solved.
         steps: Control steps, those in which it held included.
         held: Control steps in which it held.
+        late: Control steps that took longer than one may, so that the next command came late; 0 where the robot's time waits.
         decisions: Chunks that came.
         decision_ms: Median time from question to answer; 0 where none came.
         reconnections: Times that the server was lost and found again.
@@ -59,6 +60,7 @@ class Drive:
     success: bool
     steps: int
     held: int
+    late: int
     decisions: int
     decision_ms: float
     reconnections: int
@@ -72,6 +74,7 @@ class _Course:
 
     step: int = 0
     held: int = 0
+    late: int = 0
     asked_at: float = 0.0
     told_at: float = 0.0
     told: Mapping[Kind, int] = field(default_factory=dict)
@@ -130,13 +133,16 @@ class ControlLoop:
                 self._tell_trips(course)
                 course.told_at = began
             if not self._waits:
-                time.sleep(max(0.0, self._period_s - (time.monotonic() - began)))
+                left_s = self._period_s - (time.monotonic() - began)
+                course.late += left_s < 0
+                time.sleep(max(0.0, left_s))
         trips = {kind: count - before[kind] for kind, count in self._guard.counts.items() if count > before[kind]}
         self._tell_trips(course)
         return Drive(
             success=success,
             steps=course.step,
             held=course.held,
+            late=course.late,
             decisions=len(course.answers_ms),
             decision_ms=statistics.median(course.answers_ms or [0.0]),
             reconnections=self._link.reconnections - reconnections,
