@@ -107,6 +107,7 @@ def test_a_page_chooses_a_robot_pauses_it_and_stops_all() -> None:
         view = look(feed)
         assert [robot["number"] for robot in view["robots"]] == [1, 2]
         assert view["robot"]["instruction"] == "first"
+        assert [robot["instruction"] for robot in view["robots"]] == ["first", "second"]
         assert [camera["name"] for camera in view["cameras"]] == ["front", "wrist"]
         say(feed, "choose", robot=view["robots"][1]["id"])
         view = look(feed)

@@ -2,6 +2,16 @@
 
 const at = (id) => document.getElementById(id);
 const RETRY_MS = 1000;
+const MAX_WORDS = 40;
+const MARGIN = 42;
+const CHOICES = {
+  single: "the first is taken",
+  random: "one is taken at random",
+  medoid: "the one nearest to all others is taken",
+  rcs: "the most consistent is taken",
+  simulated: "the most promising future is taken; of equals, the most consistent candidate",
+  revised: "drawn again from the most promising future; the most promising of these is taken",
+};
 let socket = null;
 let shown = null;
 
@@ -20,17 +30,24 @@ function drawn(name, attributes, text) {
 }
 
 const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
+const time = (ms) => (ms < 1000 ? `${fixed(ms, 0)} ms` : `${fixed(ms / 1000, 1)} s`);
+const progressLabel = (value) => value.toFixed(1);
 
-function chart(svg, lines, low, high, unit) {
+function highest(progress) {
+  const known = (progress ?? []).filter((value) => value !== null);
+  return known.length ? fixed(Math.max(...known), 2) : null;
+}
+
+function chart(svg, lines, low, high, label) {
   const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
   const xs = lines.flatMap((line) => line.points.map((point) => point[0]));
   const left = Math.min(...xs);
   const span = Math.max(...xs) - left || 1;
-  const x = (value) => 34 + ((value - left) / span) * (width - 40);
+  const x = (value) => MARGIN + ((value - left) / span) * (width - MARGIN - 6);
   const y = (value) => height - 8 - ((value - low) / (high - low || 1)) * (height - 16);
   const parts = [low, high].flatMap((value) => [
-    drawn("line", { x1: 34, x2: width - 6, y1: y(value), y2: y(value) }),
-    drawn("text", { x: 30, y: y(value) + 3, "text-anchor": "end" }, `${value.toFixed(unit ? 0 : 1)}${unit}`),
+    drawn("line", { x1: MARGIN, x2: width - 6, y1: y(value), y2: y(value) }),
+    drawn("text", { x: MARGIN - 4, y: y(value) + 3, "text-anchor": "end" }, label(value)),
   ]);
   for (const { points, chosen } of lines) {
     const known = points.filter((point) => point[1] !== null);
@@ -63,7 +80,9 @@ function showRobots(view) {
     at("robots").dataset.names = names;
     at("robots").replaceChildren(
       ...view.robots.map((robot) => {
-        const option = made("option", `${robot.number}${robot.paused ? " (paused)" : ""}`);
+        const { number, paused, instruction } = robot;
+        const words = instruction.length > MAX_WORDS ? `${instruction.slice(0, MAX_WORDS)}…` : instruction;
+        const option = made("option", `${number}${paused ? " (paused)" : ""}${words && `: ${words}`}`);
         option.value = robot.id;
         return option;
       }),
@@ -89,13 +108,13 @@ function showButtons(view) {
 function showDecision(decision) {
   const candidates = decision?.candidates ?? [];
   at("choice").textContent = decision
-    ? `${candidates.length} considered, chosen by ${decision.choice} (mode ${decision.mode})${decision.skipped.length ? `; left out: ${decision.skipped.join(", ")}` : ""}`
+    ? `Mode ${decision.mode}, ${candidates.length} considered: ${CHOICES[decision.choice] ?? decision.choice}${decision.skipped.length ? `; left out: ${decision.skipped.join(", ")}` : ""}`
     : "";
   at("candidates").replaceChildren(
     ...candidates.map(({ score, progress }, number) => {
       const words = [`${number + 1}`];
       if (score !== null) words.push(`score ${fixed(score, 3)}`);
-      if (progress) words.push(`progress ${fixed(progress[progress.length - 1], 2)}`);
+      if (progress) words.push(highest(progress) === null ? "not imagined" : `peak ${highest(progress)}`);
       const isChosen = number === decision.chosen;
       return made("li", words.join(" · ") + (isChosen ? " · chosen" : ""), isChosen ? "chosen" : "");
     }),
@@ -103,20 +122,22 @@ function showDecision(decision) {
   const lines = candidates
     .map(({ progress }, number) => ({ points: (progress ?? []).map((value, step) => [step, value]), chosen: number === decision.chosen }))
     .sort((a, b) => a.chosen - b.chosen);
-  chart(at("imagined"), lines, -1, 1, "");
+  chart(at("imagined"), lines, -1, 1, progressLabel);
   const gate = decision?.gate;
   at("gate").textContent = gate
-    ? `${gate.passed ? "passed: no simulation needed" : "not passed"} (best ${fixed(gate.best, 3)}, threshold ${fixed(gate.threshold, 3)})`
-    : "this mode has no gate";
+    ? `${gate.passed ? "passed: nothing had to be imagined" : "not passed: futures were imagined"} (best ${fixed(gate.best, 3)}, threshold ${fixed(gate.threshold, 3)})`
+    : decision
+      ? "this mode has no gate"
+      : "–";
   const stages = Object.entries(decision?.milliseconds ?? {});
-  at("stages").textContent = stages.map(([stage, value]) => `${stage} ${fixed(value, 0)}`).join(" · ");
+  at("stages").textContent = stages.length ? `Milliseconds: ${stages.map(([stage, value]) => `${stage} ${fixed(value, 0)}`).join(" · ")}` : "";
 }
 
 function showTimes(latency) {
   const last = latency[latency.length - 1];
-  at("latency").textContent = last ? `${fixed(last[1], 0)} ms, after ${fixed(last[0], 0)} ms in the queue` : "–";
+  at("latency").textContent = last ? `${time(last[1])}, after ${time(last[0])} in the queue` : "–";
   const totals = latency.map(([queue, work], number) => [number, queue + work]);
-  chart(at("times"), [{ points: totals, chosen: true }], 0, Math.max(1, ...totals.map((point) => point[1])), " ms");
+  chart(at("times"), [{ points: totals, chosen: true }], 0, Math.max(1, ...totals.map((point) => point[1])), time);
 }
 
 function show(view) {
@@ -132,7 +153,7 @@ function show(view) {
   at("futures-section").hidden = !view.futures.length;
   pictures(at("futures"), view.futures, (future) => `candidate ${future.candidate + 1}`, (future) => future.candidate === chosen);
   showDecision(robot?.decision);
-  chart(at("progress"), [{ points: robot?.progress ?? [], chosen: true }], -1, 1, "");
+  chart(at("progress"), [{ points: robot?.progress ?? [], chosen: true }], -1, 1, progressLabel);
   showTimes(robot?.latency ?? []);
   const trips = Object.entries(robot?.trips ?? {});
   at("trips").replaceChildren(...(trips.length ? trips.map(([limit, count]) => made("li", `${limit}: ${count}`)) : [made("li", "none")]));

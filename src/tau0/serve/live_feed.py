@@ -17,8 +17,9 @@ from tau0.serve.live_view import snapshot
 from tau0.serve.logs import event
 from tau0.serve.service import Service
 
-PERIOD_S, MAX_MESSAGE, MESSAGES_PER_S, MAX_PAGES = 0.1, 1000, 30.0, 8
-"""Shortest time between two views of one page in seconds; longest message of a page in characters; messages a second; pages at once."""
+PERIOD_S, MAX_MESSAGE, MESSAGES_PER_S, MAX_PAGES, MAX_WORDS = 0.1, 1000, 30.0, 8, 60
+"""Shortest time between two views of one page in seconds; longest message of a page in characters; messages a second; pages at once;
+most characters of the instructions by which robots are told apart."""
 
 _MESSAGES = ("look", "choose", "pause", "go", "stop", "resume")
 _POLICY_VIOLATION = 1008
@@ -89,5 +90,13 @@ class Feed:
         return {
             "checkpoint": service.metadata.checkpoint,
             "stop": service.stop,
-            "robots": [{"id": view.id, "number": view.number, "paused": view.is_paused} for view in service.live.robots.values()],
+            "robots": [
+                {
+                    "id": view.id,
+                    "number": view.number,
+                    "paused": view.is_paused,
+                    "instruction": "" if view.observation is None else view.observation.instruction[:MAX_WORDS],
+                }
+                for view in service.live.robots.values()
+            ],
         }
