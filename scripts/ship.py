@@ -9,6 +9,7 @@ Scores go into the config, where `tau0 reproduce` and the demo find them.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,10 @@ def main(run: Path, evaluation: Path, card: Path | None) -> None:
     autoencoder = (run / "autoencoder" / "report.json").read_text()
     simulator = "not measured" if card is None else simulator_markdown(SimulatorCard.from_json(card.read_bytes()))
     table = success_markdown(summarize(records))
-    (HOME / "README.md").write_text(_card(_sizes(checkpoint), config.provenance, table, autoencoder, simulator))
+    gate = "none" if config.gate is None else config.gate.chosen_by
+    (HOME / "README.md").write_text(_card(_sizes(checkpoint), config.provenance, table, autoencoder, simulator, gate))
+    if card is not None:
+        shutil.copyfile(card, HOME / "card.json")
     size = sum(path.stat().st_size for path in HOME.iterdir())
     Console().print(f"{HOME}: {size / 1e6:.1f} MB")
     if size > LIMIT_BYTES:
@@ -61,7 +65,7 @@ def _sizes(checkpoint: Checkpoint) -> str:
     return f"{model:,} parameters and a video autoencoder of {autoencoder:,}"
 
 
-def _card(sizes: str, provenance: dict[str, str], table: str, autoencoder: str, simulator: str) -> str:
+def _card(sizes: str, provenance: dict[str, str], table: str, autoencoder: str, simulator: str, gate: str) -> str:
     facts = "\n".join(f"| {name} | {value} |" for name, value in provenance.items() if name != SCORES)
     return f"""# nano-metaworld
 
@@ -74,7 +78,7 @@ A world model of {sizes} for five Meta-World tasks: one trunk for policy and sim
 |---|---|
 {facts}
 
-All of it, data included, is what `make reproduce` makes from nothing. Collecting uses seeds from 1,000,000 up, evaluation those below.
+Data, autoencoder and recipe are those of `make reproduce`. Collecting uses seeds from 1,000,000 up, evaluation those below.
 
 ## Closed loop
 
@@ -98,7 +102,7 @@ On windows of episodes that were collected afterwards with another seed, `tau0 c
 ## Limits
 
 Five tasks, one robot, one arrangement of cameras, rendered pictures with plain colours: it knows nothing else.
-The gate's threshold was chosen so that half of held-out decisions pass; it is not calibrated for risk.
+The gate: {gate}.
 """
 
 
