@@ -112,7 +112,7 @@ class Commitment:
         if not np.isfinite(actions).all():
             raise ContractError("committed actions hold a value that is not finite")
         if not 0 <= self.num_frozen <= len(actions):
-            raise ContractError(f"num_frozen is {self.num_frozen}, of {len(actions)} committed actions")
+            raise ContractError(f"num_frozen is {self.num_frozen}, it must lie between 0 and the {len(actions)} committed actions")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,7 @@ def test_a_planner_may_have_a_budget(server: Running) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"images": {"front": seen().images["front"], "writs": seen().images["wrist"]}}, "camera is 'writs', did you mean 'wrist'"),
+        ({"images": {"front": seen().images["front"], "writs": seen().images["wrist"]}}, "no camera 'writs', did you mean 'wrist'"),
         ({"images": {"front": seen().images["front"]}}, "lacks camera 'wrist'"),
         ({"images": {**seen().images, "front": np.zeros((48, 32, 3), np.uint8)}}, r"camera 'front' gives uint8 \(48, 32, 3\), expected"),
         ({"images": {**seen().images, "front": np.zeros((32, 32, 3), np.float32)}}, "camera 'front' gives float32"),
@@ -129,7 +129,7 @@ def test_a_planner_may_have_a_budget(server: Running) -> None:
         ({"prompt": 3}, "prompt must be text"),
         ({"step": -1}, "step is -1"),
         ({"step": 2.5}, "whole number"),
-        ({"seed": 1}, "a key of an observation is 'seed'"),
+        ({"seed": 1}, "an observation has the unknown key 'seed'"),
     ],
 )
 def test_what_does_not_fit_is_told_on_the_open_connection(client: Client, change: dict[str, Any], reason: str) -> None:
@@ -180,8 +180,14 @@ def test_a_planner_that_cannot_be_is_refused(server: Running, client: Client) ->
     ):
         with pytest.raises(RefusedError, match=reason):
             client._ask({"type": "configure", "planner": planner})
-    with pytest.raises(RefusedError, match="did you mean 'rcs'"):
-        Client(server.address + "/?mode=rcss")
+    for address, reason in (
+        ("/?mode=rcss", "did you mean 'rcs'"),
+        ("/?mode=", "planner.mode is ''"),
+        ("/?candidates=two", "candidates is 'two' in the address, it must be a whole number"),
+        ("/robot", "there is nothing here; robots, and people, connect to /"),
+    ):
+        with pytest.raises(RefusedError, match=reason):
+            Client(server.address + address)
     with Client(server.address + "/?mode=rcs&candidates=2") as other:
         assert len(other.decide(seen()).proposals.actions) == 2
 
@@ -214,3 +220,10 @@ def test_futures_of_given_actions(client: Client) -> None:
 def test_nobody_there_is_one_sentence() -> None:
     with pytest.raises(ConnectionLostError, match=r"no server at ws://127\.0\.0\.1:9"):
         Client("ws://127.0.0.1:9")
+    with pytest.raises(ConnectionLostError, match=r"'127\.0\.0\.1:9' is no address of a server, such as ws://"):
+        Client("127.0.0.1:9")
+
+
+def test_a_server_without_tls_is_said_to_have_none(server: Running) -> None:
+    with pytest.raises(ConnectionLostError, match="no server with TLS"):
+        Client(server.address.replace("ws://", "wss://"))

@@ -102,9 +102,21 @@ def test_what_is_no_array_is_refused_with_a_reason(value: Any, reason: str | Non
         wire.decode(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x81", packed([1]), packed({1: 2}), packed({b"a": 1}), b"\x91" * 5000])
-def test_garbage_is_no_message(data: bytes) -> None:
-    with pytest.raises(wire.WireError):
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "these 0 bytes are not one msgpack message: it breaks off"),
+        (b"\x81", "it breaks off"),
+        (b"\xc1", "it begins with a byte that nothing begins with"),
+        (b"\x80\x80", "more follows after its end"),
+        (b"\x91" * 5000, "it is nested too deeply"),
+        (packed([1]), "got a list"),
+        (packed({1: 2}), "int is not allowed for map key"),
+        (packed({b"a": 1}), "no array"),
+    ],
+)
+def test_garbage_is_no_message_and_the_reason_is_said(data: bytes, reason: str) -> None:
+    with pytest.raises(wire.WireError, match=reason):
         wire.decode(data)
 
 

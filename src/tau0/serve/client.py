@@ -94,13 +94,17 @@ class Client:
             )
             return self._open.enter_context(opening)
         except InvalidStatus as error:
-            codes: Mapping[int, Any] = {401: "identity", 403: "origin", 400: "malformed"}
+            codes: Mapping[int, Any] = {401: "identity", 403: "origin", 400: "malformed", 404: "malformed"}
             body = error.response.body or b""
             said = body.decode("utf-8", "replace").strip() or f"HTTP {error.response.status_code}"
             if error.response.status_code not in codes:
-                raise ConnectionLostError(f"{self._address}: {said}") from error
+                raise ConnectionLostError(f"{self._address} answers HTTP {error.response.status_code}: {said}") from error
             raise RefusedError(codes[error.response.status_code], f"{self._address}: {said}") from error
-        except (OSError, InvalidHandshake, InvalidURI, EOFError) as error:
+        except InvalidURI as error:
+            raise ConnectionLostError(f"{self._address!r} is no address of a server, such as ws://127.0.0.1:8000") from error
+        except ssl.SSLError as error:
+            raise ConnectionLostError(f"no server with TLS (and a certificate that is believed) at {self._address}: {error}") from error
+        except (OSError, InvalidHandshake, EOFError) as error:
             raise ConnectionLostError(f"no server at {self._address}: {error}") from error
 
     @property

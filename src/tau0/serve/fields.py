@@ -18,10 +18,15 @@ def named(what: str, name: Any, choices: Iterable[str]) -> str:
     known = list(choices)
     if isinstance(name, str) and name in known:
         return name
+    raise ValueError(f"{what} is {_unknown(name, known)}")
+
+
+def _unknown(name: Any, known: list[str]) -> str:
+    """A name that is none of those there are, and what was probably meant."""
     shown = str(name)[:_LONGEST]
     near = get_close_matches(shown, known, n=1, cutoff=0.5)
     hint = f", did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{what} is {shown!r}{hint} (there are {', '.join(known)})")
+    return f"{shown!r}{hint} (there are {', '.join(known)})"
 
 
 def only(what: str, fields: Any, needed: Collection[str], optional: Collection[str] = ()) -> None:
@@ -31,7 +36,7 @@ def only(what: str, fields: Any, needed: Collection[str], optional: Collection[s
     known = (*needed, *optional)
     for key in fields:
         if key not in known:
-            named(f"a key of {what}", key, known)
+            raise ValueError(f"{what} has the unknown key {_unknown(key, list(known))}")
     if missing := [key for key in needed if key not in fields]:
         raise ValueError(f"{what} lacks {missing[0]!r}; it has {sorted(map(str, fields))}")
 
@@ -90,10 +95,8 @@ def images(value: Any, embodiment: Embodiment) -> dict[str, Pixels]:
     known = [camera.name for camera in embodiment.cameras]
     pictures = {}
     for name, pixels in value.items():
-        try:
-            named("camera", name, known)
-        except ValueError as error:
-            raise ContractError(str(error)) from error
+        if name not in known:
+            raise ContractError(f"{embodiment.name!r} has no camera {_unknown(name, known)}")
         if not isinstance(pixels, np.ndarray):
             raise ContractError(f"camera {name!r} gives {type(pixels).__name__}, expected an array of uint8")
         pictures[name] = pixels.copy()

@@ -117,7 +117,7 @@ class Server:
             if path == "/metrics":
                 return answer(connection, self._service.metrics.exposition().decode(), CONTENT_TYPE)
             if path != ROBOT_PATH:
-                return connection.respond(HTTPStatus.NOT_FOUND, "there is nothing here\n")
+                return connection.respond(HTTPStatus.NOT_FOUND, f"there is nothing here; robots, and people, connect to {ROBOT_PATH}\n")
             self._planners[connection] = self._admitted(request)
         except RefusedError as refusal:
             self._service.metrics.refused(refusal.code)
@@ -155,13 +155,13 @@ class Server:
         self._planners = {robot: choice for robot, choice in self._planners.items() if robot.state is not State.CLOSED}
         if len(self._planners) >= limits.max_connections:
             raise RefusedError("connections", f"{limits.max_connections} robots are connected, which is the limit of this server")
-        query: dict[str, Any] = dict(parse_qsl(urlsplit(request.path).query, max_num_fields=8))
+        query: dict[str, Any] = dict(parse_qsl(urlsplit(request.path).query, keep_blank_values=True, max_num_fields=8))
         if not query:
             return None
         try:
             for name, kind in (("candidates", int), ("budget_ms", float), ("guidance", float)):
                 if name in query:
-                    query[name] = kind(query[name])
+                    query[name] = _read(name, query[name], kind)
             choice = parse_planner({"mode": self._service.metadata.planner.mode, **query})
             check_planner(choice, self._service.metadata)
         except ValueError as error:
@@ -203,6 +203,15 @@ class Server:
             gone.cancel()
             service.metrics.connections.dec()
             event("disconnected", session=session.id, queries=session.queries)
+
+
+def _read(name: str, said: str, kind: type[int] | type[float]) -> float:
+    """The number that a part of an address says. Raises `ValueError` where it says none."""
+    try:
+        return kind(said)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{name} is {said[:32]!r} in the address, it must be {wanted}") from None
 
 
 def _peer(connection: ServerConnection) -> str:

@@ -20,6 +20,8 @@ DTYPES = {np.dtype(name).str: np.dtype(name) for name in ("bool", "i1", "i2", "i
 MAX_DIMENSIONS, MAX_ENTRIES, MAX_ITEMS = 8, 256, 65_536
 """Most dimensions of an array, entries of a map, and items of a list."""
 
+_LONGEST = 100
+
 _ARRAY, _NUMBER = {b"__ndarray__", b"data", b"dtype", b"shape"}, {b"__npgeneric__", b"data", b"dtype"}
 
 
@@ -52,7 +54,7 @@ def decode(data: bytes) -> dict[str, Any]:
     except WireError:
         raise
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
-        raise WireError(f"these {len(data)} bytes are not one msgpack message: {type(error).__name__}") from error
+        raise WireError(f"these {len(data)} bytes are not one msgpack message: {_mistake(error)}") from error
     if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
         raise WireError(f"a message is a map with names as keys, got {_kind(message)}")
     return message
@@ -106,6 +108,17 @@ def _number(data: Any, dtype: np.dtype[Any]) -> np.generic:
 
 def _no_extension(code: int, data: bytes) -> Any:  # noqa: ARG001
     raise WireError(f"msgpack extension {code} is not understood")
+
+
+def _mistake(error: Exception) -> str:
+    """What msgpack says is wrong, in words of ours where it says nothing, or something else."""
+    if isinstance(error, msgpack.exceptions.ExtraData):
+        return "more follows after its end"
+    if isinstance(error, msgpack.exceptions.StackError | RecursionError):
+        return "it is nested too deeply"
+    if "incomplete input" in str(error):
+        return "it breaks off"
+    return str(error)[:_LONGEST] or "it begins with a byte that nothing begins with"
 
 
 def _kind(value: Any) -> str:
