@@ -21,7 +21,8 @@ FILES = ("docs/serving.md", "docs/security.md", "examples/serve/Containerfile", 
 def test_every_option_is_one(name: str) -> None:
     text = (ROOT / name).read_text()
     known = {field.name.replace("_", "-") for command in (Serve, Drive) for field in dataclasses.fields(command)}
-    lines = [line for line in text.splitlines() if "tau0 serve" in line or "tau0 drive" in line or line.startswith(("CMD", "|", "start"))]
+    starts = ("CMD", "ENTRYPOINT", "|", "start")
+    lines = [line for line in text.splitlines() if "tau0 serve" in line or "tau0 drive" in line or line.startswith(starts)]
     assert [option for line in lines for option in re.findall(r"--([a-z][a-z-]+)", line) if option not in known] == []
 
 
