@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
 from tau0.contract import Decision, Embodiment, Float, Observation
@@ -104,6 +104,8 @@ class Client:
             raise ConnectionLostError(f"{self._address!r} is no address of a server, such as ws://127.0.0.1:8000") from error
         except ssl.SSLError as error:
             raise ConnectionLostError(f"no server with TLS (and a certificate that is believed) at {self._address}: {error}") from error
+        except InvalidMessage as error:
+            raise ConnectionLostError(f"what answers at {self._address} is no such server, or one with TLS (wss://): {error}") from error
         except (OSError, InvalidHandshake, EOFError) as error:
             raise ConnectionLostError(f"no server at {self._address}: {error}") from error
 
