@@ -172,6 +172,16 @@ def test_a_larger_noise_scale_moves_all_candidates_but_the_first(checkpoint: Che
         Search(noise_scale=0.0)
 
 
+def test_fewer_steps_of_the_same_plan_are_executed(checkpoint: Checkpoint) -> None:
+    usual, short, long = (
+        next(decisions(PlanningAgent(checkpoint, "single", search=Search(execute_steps=steps)), 3)) for steps in (None, 2, 1000)
+    )
+    np.testing.assert_array_equal(short.chunk.actions, usual.chunk.actions[:2])
+    assert len(long.chunk.actions) == checkpoint.config.embodiment.action_horizon
+    with pytest.raises(ValueError, match="execute_steps must be at least 1, got 0"):
+        Search(execute_steps=0)
+
+
 def test_a_gate_is_not_asked_about_scores_that_it_was_not_chosen_for(checkpoint: Checkpoint) -> None:
     search = Search(score_sigmas=(0.6, 0.3), score_noises=4)
     with pytest.raises(CheckpointError, match=r"chosen for scores of 2 noises at levels 0\.6: with others, give a threshold"):
@@ -199,3 +209,5 @@ def test_a_spec_travels_and_builds(tmp_path: Path, checkpoint: Checkpoint) -> No
     assert replace(spec, mode="full").scored_by == spec.scored_by != searched.scored_by
     assert replace(searched, mode="single").fingerprint == replace(spec, mode="single").fingerprint
     assert replace(spec, record_frames=True).fingerprint == spec.fingerprint
+    short = Search(execute_steps=2)
+    assert len({replace(spec, mode=mode, search=search).fingerprint for mode in ("single", "rcs") for search in (short, Search())}) == 4

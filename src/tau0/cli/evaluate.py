@@ -68,6 +68,7 @@ class Evaluate:
         score_noises: Noises per level of the score, instead of the checkpoint's.
         still_below: A plan that moves less than this share of the median plan's motion cannot win; 0 lets it.
         futures: Most plans of a round that are simulated, the most consistent ones; all unless given.
+        execute_steps: Most steps of a plan that are executed before the next is made, instead of the checkpoint's.
         outcomes: Also try every plan in the world's physics before one is executed, and write down what it leads to (slow).
         loss_split: Say where success is lost: to the plans drawn, to choosing by consistency, to the simulator; adds the modes it needs.
         traces: Where every decision of every episode goes; a folder named after OUT unless given.
@@ -93,6 +94,7 @@ class Evaluate:
     score_noises: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     still_below: float = STILL_BELOW
     futures: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    execute_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     outcomes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     loss_split: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     traces: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -114,7 +116,7 @@ class Evaluate:
         seeds = choose_seeds(self.first_seed, self.episodes)
         wording = choose("instructions", self.instructions, INSTRUCTIONS)
         at_least(1, candidates=self.candidates, futures=self.futures, workers=self.workers, max_steps=self.max_steps)
-        at_least(1, video_seeds=self.video_seeds)
+        at_least(1, video_seeds=self.video_seeds, execute_steps=self.execute_steps)
         check_planning(self.gate_threshold, self.budget_ms)
         check_search(self.noise_scale, self.score_sigmas, self.score_noises, self.still_below)
         folder = find_checkpoint(self.checkpoint)
@@ -137,6 +139,7 @@ class Evaluate:
             score_noises=self.score_noises,
             still_below=self.still_below,
             futures=self.futures,
+            execute_steps=self.execute_steps,
         )
         with Bars(console) as bars:
             records = self._records(loop, list_episodes(tasks, seeds, wording), bars)
@@ -196,6 +199,7 @@ class ClosedLoop:
     score_noises: int | None = None
     still_below: float = STILL_BELOW
     futures: int | None = None
+    execute_steps: int | None = None
 
     def run(self, episodes: Sequence[Episode], out: Path, bars: Bars, stage: str = "evaluate") -> list[EpisodeRecord]:
         """Runs what `out` lacks, under a bar. Returns old and new records.
@@ -241,6 +245,7 @@ class ClosedLoop:
                 score_noises=self.score_noises,
                 still_below=self.still_below,
                 num_futures=self.futures,
+                execute_steps=self.execute_steps,
             ),
         )
         if mode in ORACLES:

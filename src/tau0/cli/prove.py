@@ -55,6 +55,7 @@ class Prove:
         proof = read_proof(self.settings)
         modes, tasks = choose_modes(proof.modes), choose_tasks(proof.suite, proof.tasks)
         at_least(1, candidates=proof.candidates, futures=proof.futures, workers=self.workers, max_steps=proof.max_steps)
+        at_least(1, execute_steps=proof.execute_steps)
         episodes = list_episodes(tasks, choose_seeds(proof.first_seed, proof.episodes), "training")
         committed = read_records(proof.committed) if proof.committed.is_file() else []
         writable_file(self.out)
@@ -81,6 +82,7 @@ class Prove:
             score_noises=proof.score_noises,
             still_below=STILL_BELOW if proof.still_below is None else proof.still_below,
             futures=proof.futures,
+            execute_steps=proof.execute_steps,
         )
 
     def _announce(self, loop: ClosedLoop, episodes: Sequence[Episode], committed: Sequence[EpisodeRecord], bars: Bars) -> None:
@@ -98,7 +100,7 @@ class Prove:
             bars.say(f"{self.out} holds all {total} episodes")
             return
         bars.say(f"timing a few decisions of {', '.join(mode for mode in todo if todo[mode])} ...")
-        steps = load(loop.checkpoint).config.sampling.execute_steps
+        steps = loop.execute_steps or load(loop.checkpoint).config.sampling.execute_steps
         tasks = list(dict.fromkeys(episode.task for episode in episodes))
         paces, needed = {}, {}
         for mode in (mode for mode in todo if todo[mode]):

@@ -37,6 +37,7 @@ class Proof:
         score_noises: Noises per level; the checkpoint's unless given.
         gate_threshold: Instead of the checkpoint's.
         still_below: Share of the median plan's motion below which a plan cannot win; the planner's own unless given.
+        execute_steps: Most steps of a plan before the next; the checkpoint's unless given.
     """
 
     __pydantic_config__ = STRICT
@@ -55,6 +56,7 @@ class Proof:
     score_noises: int | None = None
     gate_threshold: float | None = None
     still_below: float | None = None
+    execute_steps: int | None = None
 
 
 _PROOF = pydantic.TypeAdapter(Proof)

@@ -41,6 +41,8 @@ class Search:
         still_below: See `PlannerConfig`.
         num_futures: See `PlannerConfig`.
         guidance: See `VideoActionPolicy`.
+        execute_steps: Most steps of a plan that are executed before the next query; None for the checkpoint's. More than the chunk has are
+            as many as it has.
     """
 
     noise_scale: float = 1.0
@@ -49,6 +51,7 @@ class Search:
     still_below: float = STILL_BELOW
     num_futures: int | None = None
     guidance: float = STRONGEST
+    execute_steps: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.guidance < math.inf:
@@ -59,6 +62,8 @@ class Search:
             raise ValueError(f"score_sigmas must be levels above 0 and at most 1, got {self.score_sigmas}")
         if self.score_noises is not None and self.score_noises < 1:
             raise ValueError(f"score_noises must be at least 1, got {self.score_noises}")
+        if self.execute_steps is not None and self.execute_steps < 1:
+            raise ValueError(f"execute_steps must be at least 1, got {self.execute_steps}")
 
     def gate(self, gate: GateConfig) -> GateConfig:
         """The gate with this way of scoring."""
@@ -105,7 +110,7 @@ class PlanningAgent:
         self._record_frames = record_frames
         self._gate = gate_of(checkpoint, mode, gate_threshold, search)
         self._encoder = ObservationEncoder(checkpoint)
-        self.execute_steps = min(config.sampling.execute_steps, config.embodiment.action_horizon)
+        self.execute_steps = min(search.execute_steps or config.sampling.execute_steps, config.embodiment.action_horizon)
         planner_config = PlannerConfig(
             mode=mode,
             gate=self._gate,

@@ -56,11 +56,10 @@ class AgentSpec:
             timed = (self.budget_ms,)
         settings = f"{self.checkpoint_hash} {self.mode} {candidates} {self.imagines_itself} {timed}"
         compared, calibrated = asdict(self.search), asdict(AS_CALIBRATED)
-        guidance, usual = compared.pop("guidance"), calibrated.pop("guidance")
+        of_all = {name: (compared.pop(name), calibrated.pop(name)) for name in ("guidance", "execute_steps")}
         if compared != calibrated and not rules.is_alone:
             settings += f" {sorted(compared.items())}"
-        if guidance != usual:
-            settings += f" guidance {guidance}"
+        settings += "".join(f" {name} {mine}" for name, (mine, usual) in of_all.items() if mine != usual)
         return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
     @cached_property
