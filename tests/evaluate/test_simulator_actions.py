@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,17 @@ def test_random_chunks_are_held_bounded_and_follow_from_their_seeds():
 def test_the_simulators_codec_is_that_of_the_checkpoints_robot():
     config = tiny_config()
     assert told_codec(config) is config.codec
+
+
+def test_a_codec_that_measures_nothing_leaves_it_to_the_robot_to_say_what_a_gripper_is():
+    config = tiny_config()
+    dim, gripper = config.embodiment.action.dim, config.embodiment.action.gripper
+    steps = replace(config, codec=replace(config.codec, reference="relative", poses=(), grippers=tuple(range(dim))))
+    assert gripper
+    assert told_codec(steps) == replace(config.codec, reference="absolute", poses=(), grippers=gripper)
+    chunk = torch.randn(2, 3, dim, generator=torch.Generator().manual_seed(0))
+    changed = (negated(told_codec(steps), chunk) != chunk).flatten(0, 1).any(dim=0)
+    assert changed.tolist() == [i not in gripper for i in range(dim)]
 
 
 def pictured(states: np.ndarray, rng: np.random.Generator) -> np.ndarray:

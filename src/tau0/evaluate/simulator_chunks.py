@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from einops import rearrange
@@ -18,9 +19,16 @@ LARGEST = 2.0
 
 
 def told_codec(config: CheckpointConfig) -> ActionCodec:
-    """What normalises the actions that the simulator is told of recordings of the checkpoint's own robot."""
+    """What normalises the actions that the simulator is told of recordings of the checkpoint's own robot.
+
+    Steps and velocities stay as they are in every reference, and a codec lists them beside the grippers. One that lists all numbers says
+    nothing of which are grippers: the robot does.
+    """
     own = config.codec if config.simulator_actions is None else config.simulator_actions.codec
-    return config.codecs.get(config.embodiment.name, own)
+    codec, robot = config.codecs.get(config.embodiment.name, own), config.embodiment.action
+    if len(codec.grippers) < len(codec.action.mean) or len(codec.action.mean) != robot.dim:
+        return codec
+    return replace(codec, reference="absolute", grippers=robot.gripper)
 
 
 def negated(codec: ActionCodec, chunk: Float[Tensor, "n ha da"]) -> Float[Tensor, "n ha da"]:
