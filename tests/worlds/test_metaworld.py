@@ -61,6 +61,20 @@ def test_the_same_seed_gives_the_same_episode_whatever_came_before(push: MetaWor
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize("task", DEMO_SUITE)
+def test_the_first_picture_shows_where_things_are(task: str) -> None:
+    world = make_world(task)
+    try:
+        for seed in (1, 2):
+            world.reset(seed)
+            first = world.observe().images
+            world.restore(world.snapshot())
+            again = world.observe().images
+            assert all(np.array_equal(first[name], again[name]) for name in first)
+    finally:
+        world.close()
+
+
 def test_the_same_seed_gives_the_same_episode_in_another_process(push: MetaWorld) -> None:
     push.reset(7)
     for _ in range(10):

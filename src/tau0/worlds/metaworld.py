@@ -96,11 +96,16 @@ class MetaWorld:
         self._instruction = train_instructions(task)[0]
 
     def reset(self, seed: int, instruction: str | None = None) -> None:
-        """Starts an episode whose initial state depends on `seed` alone; the instruction is the task's main one unless given."""
+        """Starts an episode whose initial state depends on `seed` alone; the instruction is the task's main one unless given.
+
+        Meta-World moves goals and objects without telling the physics where they now are, so that the first picture would show the last
+        episode's: restoring does tell it, and changes nothing else.
+        """
         self._env.seed(seed)
         self._observed, _ = self._env.reset()
         self._step = 0
         self._instruction = instruction or train_instructions(self.task)[0]
+        self.restore(self.snapshot())
 
     def state(self) -> Float:
         """Hand position (metres) and gripper opening in [0, 1], shape (4,), without drawing anything."""
