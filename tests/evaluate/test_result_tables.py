@@ -96,7 +96,7 @@ def test_the_gate_saves_what_it_did_not_simulate(tmp_path: Path) -> None:
         gate_savings(always, [record(seed, success=True) for seed in range(4)])
     with pytest.raises(RecordsError, match="do not match"):
         gate_savings(gated[:3], always)
-    written(tmp_path / "gated.jsonl", gated)
+    written(tmp_path / "gated.jsonl", [*gated, record(9, success=True, simulated=7)])
     written(tmp_path / "always.jsonl", always)
     (tmp_path / "tables.toml").write_text('[gate]\nkind = "gate"\ngated = "gated.jsonl"\nalways = "always.jsonl"\n')
     assert "| simulations saved | 75% [75, 75] | |" in read_tables(tmp_path / "tables.toml")["gate"]()

@@ -69,7 +69,7 @@ class RunsTable:
 
 @dataclass(frozen=True, kw_only=True)
 class GateTable:
-    """What the gate saves: the same mode with its gate, and with a gate that never passes, on the same episodes."""
+    """What the gate saves: the same mode with its gate, and with a gate that never passes, on the episodes of the latter."""
 
     __pydantic_config__ = STRICT
     kind: Literal["gate"]
@@ -154,7 +154,8 @@ def gate_text(table: GateTable, folder: Path) -> str:
     gated, always = (
         [record for record in _read(folder, [name]) if record.result.mode == table.mode] for name in (table.gated, table.always)
     )
-    found = gate_savings(gated, always)
+    tried = {(record.result.task, record.result.seed) for record in always}
+    found = gate_savings([record for record in gated if (record.result.task, record.result.seed) in tried], always)
     rows = [
         ["the gate", "as calibrated", "never passes"],
         ["simulations an episode", f"{found.simulated_gated:.1f}", f"{found.simulated_always:.1f}"],
