@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,20 @@ def test_a_finished_collection_is_left_alone(root: Path) -> None:
 def test_other_settings_are_refused(root: Path) -> None:
     with pytest.raises(CollectError, match="holds a collection with failures 1, not 2"):
         collect(CollectConfig(root=root, **{**SMALL, "failures": 2}))
+
+
+def test_some_tasks_have_more_demonstrations(tmp_path: Path, root: Path) -> None:
+    config = CollectConfig(root=tmp_path, tasks=("reach-v3", "push-v3"), demonstrations=2, demonstrations_of={"reach-v3": 20})
+    episodes = dict.fromkeys(config.tasks, 0)
+    for unit in config.units():
+        episodes[unit.task] += unit.episodes if unit.kind == "demonstration" else 0
+    assert episodes == {"reach-v3": 20, "push-v3": 2}
+    with pytest.raises(CollectError, match=r"holds a collection with demonstrations_of None, not \{'reach-v3': 3\}"):
+        collect(CollectConfig(root=root, **SMALL, demonstrations_of={"reach-v3": 3}))
+    with pytest.raises(CollectError, match="demonstrations_of names 'pull-v3', which is not collected; there are reach-v3, push-v3"):
+        replace(config, demonstrations_of={"pull-v3": 3})
+    with pytest.raises(CollectError, match="demonstrations_of reach-v3 is -1; it cannot be negative"):
+        replace(config, demonstrations_of={"reach-v3": -1})
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,14 @@ from tau0.data.writer import UnitWriter
 from tiny import EMBODIMENT
 
 HORIZON = EMBODIMENT.action_horizon
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the real datasets in {SHARED}, which are not part of the repository")
+    return SHARED
 
 
 @pytest.fixture(scope="module")

@@ -23,23 +23,14 @@ from tau0.train.clips import ClipFinder, PictureSpec
 from tau0.train.encode_worker import EncodeJob, OwnAutoencoder, PublishedAutoencoder, ShardWorker
 from tau0.train.latent_store import LatentStore
 from tau0.train.picture_encoder import EncoderFacts, PictureEncoder
-from tau0.train.picture_reader import PictureReader
 from tau0.train.pictures import PictureSource, window_latents
 from tau0.train.pictures_cached import CachedLatents, MissingLatentsError
 from tau0.train.pictures_video import LatentsFromVideo
 from tau0.views import pixels_to_tensor
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 CAMERAS = {"head": "front", "right_hand": "wrist"}
 SPEC = PictureSpec(cameras=tuple(Camera(name=role, height=32, width=32) for role in ("head", "left_hand", "right_hand")), frame_stride=2)
 CHANGES = Augmentation(seed=3, crop=0.8, brightness=0.3, contrast=0.3, saturation=0.3)
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    if not SHARED.is_dir():
-        pytest.skip(f"needs the real datasets in {SHARED}, which are not part of the repository")
-    return SHARED
 
 
 @pytest.fixture(scope="session")
@@ -83,26 +74,6 @@ def write(own: Autoencoder, tmp_path: Path) -> Callable[..., LatentStore]:
 def assert_close(first: torch.Tensor, second: torch.Tensor) -> None:
     """As far as half precision goes: a batch of another size may round its last bit otherwise."""
     torch.testing.assert_close(first.float(), second.float(), rtol=2e-3, atol=2e-3)
-
-
-def test_chosen_frames_are_those_of_the_episode(dataset: Dataset) -> None:
-    reader, rng = PictureReader(dataset, max_open=1), np.random.default_rng(0)
-    for episode in dataset.episodes:
-        for camera in dataset.cameras:
-            wanted = np.unique(rng.integers(0, episode.length, 6))
-            assert (reader.read(episode, camera, wanted, 32, 32) == dataset.frames(episode, camera)[wanted]).all()
-    reader.close()
-
-
-@pytest.mark.parametrize("name", ["droid_v30", "g1_v21_renumbered", "gr00t_sim_v20"])
-def test_chosen_frames_of_files_that_others_wrote(shared: Path, name: str) -> None:
-    dataset, rng = Dataset.open(shared / name), np.random.default_rng(1)
-    reader, episode, camera = PictureReader(dataset), dataset.episodes[2], dataset.cameras[-1]
-    pictures = dataset.frames(episode, camera)
-    for count in (5, 1):
-        wanted = np.unique(rng.integers(0, episode.length, count))
-        assert (reader.read(episode, camera, wanted, *pictures.shape[1:3]) == pictures[wanted]).all()
-    assert reader.read(episode, camera, np.array([0, 3]), 96, 128).shape == (2, 96, 128, 3)
 
 
 def test_batches_of_any_size_reach_the_autoencoder_in_few(own: Autoencoder, monkeypatch: pytest.MonkeyPatch) -> None:

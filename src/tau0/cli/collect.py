@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,6 +28,7 @@ class Collect:
             two-arm. Ignored when tasks are given.
         tasks: Such as reach-v3 push-v3; all of one robot.
         demonstrations: Successful episodes for each task.
+        demonstrations_of: Instead, for some of the tasks, such as reach-v3 400 push-v3 200.
         failures: Failed episodes for each task.
         branch_groups: States for each task from which five different chunks are executed.
         seed: Everything random depends on it.
@@ -38,6 +39,7 @@ class Collect:
     suite: str = "demo"
     tasks: tuple[str, ...] = ()
     demonstrations: int = 100
+    demonstrations_of: dict[str, int] = field(default_factory=dict[str, int])
     failures: int = 30
     branch_groups: int = 40
     seed: int = 0
@@ -53,6 +55,7 @@ class Collect:
             root=self.out,
             tasks=choose_tasks(self.suite, self.tasks),
             demonstrations=self.demonstrations,
+            demonstrations_of=self.demonstrations_of,
             failures=self.failures,
             branch_groups=self.branch_groups,
             seed=self.seed,

@@ -9,11 +9,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tau0.collect.units import CollectError, Unit, plan_units, record_unit
@@ -36,6 +36,7 @@ class CollectConfig:
         root: Folder of the dataset. It may hold an unfinished collection with the same settings, which then goes on.
         tasks: Of any suite, but of one robot.
         demonstrations: Successful episodes for each task.
+        demonstrations_of: Instead, for some of the tasks.
         failures: Failed episodes for each task.
         branch_groups: States for each task from which five different chunks are executed.
         seed: Everything random depends on it.
@@ -45,6 +46,7 @@ class CollectConfig:
     root: Path
     tasks: tuple[str, ...] = SUITES["demo"]
     demonstrations: int = 100
+    demonstrations_of: Mapping[str, int] = field(default_factory=dict[str, int])
     failures: int = 30
     branch_groups: int = 40
     seed: int = 0
@@ -54,6 +56,11 @@ class CollectConfig:
         for name in ("demonstrations", "failures", "branch_groups", "seed"):
             if getattr(self, name) < 0:
                 raise CollectError(f"{name} is {getattr(self, name)}; it cannot be negative")
+        for task, count in self.demonstrations_of.items():
+            if task not in self.tasks:
+                raise CollectError(f"demonstrations_of names {task!r}, which is not collected; there are {', '.join(self.tasks)}")
+            if count < 0:
+                raise CollectError(f"demonstrations_of {task} is {count}; it cannot be negative")
         if self.workers < 1:
             raise CollectError(f"workers is {self.workers}; it must be at least 1")
         if not self.units():
@@ -65,13 +72,19 @@ class CollectConfig:
 
     def units(self) -> list[Unit]:
         """All pieces of work, in order."""
-        counts: dict[Kind, int] = {"demonstration": self.demonstrations, "failure": self.failures, "branch": self.branch_groups}
-        return [unit for task in self.tasks for unit in plan_units(task, counts, self.seed)]
+        return [unit for task in self.tasks for unit in plan_units(task, self._counts(task), self.seed)]
+
+    def _counts(self, task: str) -> dict[Kind, int]:
+        demonstrations = self.demonstrations_of.get(task, self.demonstrations)
+        return {"demonstration": demonstrations, "failure": self.failures, "branch": self.branch_groups}
 
     def manifest(self) -> str:
         """What must be equal for one collection to go on with another's work."""
         names = ("tasks", "demonstrations", "failures", "branch_groups", "seed")
-        return json.dumps({name: getattr(self, name) for name in names}, indent=1)
+        told = {name: getattr(self, name) for name in names}
+        if self.demonstrations_of:
+            told["demonstrations_of"] = dict(sorted(self.demonstrations_of.items()))
+        return json.dumps(told, indent=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +238,11 @@ def _check_manifest(path: Path, config: CollectConfig) -> None:
     if not path.is_file():
         raise CollectError(f"{config.root} holds a dataset that `collect` did not make; choose another folder")
     there, here = json.loads(path.read_text("utf-8")), json.loads(config.manifest())
-    for name, value in here.items():
-        if there.get(name) != value:
-            raise CollectError(f"{config.root} holds a collection with {name} {there.get(name)}, not {value}; choose another folder")
+    for name in here | there:
+        if there.get(name) != here.get(name):
+            raise CollectError(
+                f"{config.root} holds a collection with {name} {there.get(name)}, not {here.get(name)}; choose another folder"
+            )
 
 
 @contextmanager

@@ -117,4 +117,4 @@ def loss_table(split: LossSplit) -> Table:
 def _signed(interval: Interval, sign: int) -> Interval:
     if sign > 0:
         return interval
-    return Interval(estimate=-interval.estimate, low=-interval.high, high=-interval.low)
+    return Interval(estimate=0.0 - interval.estimate, low=0.0 - interval.high, high=0.0 - interval.low)

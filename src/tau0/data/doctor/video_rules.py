@@ -175,7 +175,8 @@ def _frozen(dataset: Dataset, view: EpisodeView, watched: Watched) -> list[Findi
     if motion[start : start + length].mean() < 0.5 * motion.mean():
         return []
     what = f"frames {start} to {start + length} are one and the same picture, while the robot moves"
-    return [_about(dataset, view.episode.index, watched.path, "warning", "still frames", what, "the camera hung: leave these frames out")]
+    advice = "the camera hung, and these frames are to be left out; or it rides on a hand that waited, and all is well: look at them"
+    return [_about(dataset, view.episode.index, watched.path, "warning", "still frames", what, advice)]
 
 
 def _about(dataset: Dataset, episode: int, path: object, severity: Severity, check: str, what: str, advice: str) -> Finding:
