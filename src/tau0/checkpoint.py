@@ -44,6 +44,9 @@ class CheckpointError(ValueError):
     """A folder that is not a whole checkpoint, or not one for this use. The message names the file and the field."""
 
 
+ScoreError = Literal["absolute", "relative"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
     """When candidates are good enough to execute without simulation (SPEC.md section 6, step 3).
@@ -52,6 +55,7 @@ class GateConfig:
         threshold: Gamma: the best RCS must reach it.
         sigmas: Levels of the score.
         num_noises: Shared noises per level, in opposite pairs.
+        error: Whether the score's error is "absolute", as published, or "relative" to the squared motion of the chunk (ADR 0010).
         margin: Of two simulated futures, the progress by which one must exceed the other to count as better: smaller differences are the
             simulator's own noise.
         chosen_by: How the threshold was found, in words.
@@ -62,6 +66,7 @@ class GateConfig:
     threshold: float
     sigmas: tuple[float, ...] = (0.6,)
     num_noises: int = 1
+    error: ScoreError = "absolute"
     margin: float = 0.0
     chosen_by: str = ""
     curve: tuple[tuple[float, float, float], ...] = ()

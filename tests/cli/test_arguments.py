@@ -18,8 +18,9 @@ import pytest
 import tyro
 from rich.console import Console
 
+from tau0.checkpoint import ScoreError
 from tau0.cli import COMMANDS, Command, run
-from tau0.cli.arguments import MODES, ORACLES, UsageError, check_planning, choose, choose_modes, choose_seeds, choose_tasks
+from tau0.cli.arguments import MODES, ORACLES, SCORE_ERRORS, UsageError, check_planning, choose, choose_modes, choose_seeds, choose_tasks
 from tau0.cli.bars import Bars
 from tau0.cli.errors import FAILED, INTERRUPTED, guarded, sentence
 from tau0.cli.evaluate import STILL_BELOW
@@ -60,6 +61,7 @@ def test_help_is_quick_because_it_needs_no_torch() -> None:
 
 def test_modes_are_the_planners() -> None:
     assert get_args(Mode) == MODES
+    assert get_args(ScoreError) == SCORE_ERRORS
     assert tuple(oracle.ORACLES) == ORACLES
     assert planner.STILL_BELOW == STILL_BELOW
     assert report.MAX_MB == MAX_MB

@@ -78,14 +78,15 @@ def test_a_share_is_met_drawn_and_kept_and_nothing_else_changes(tmp_path: Path, 
 
 def test_other_levels_are_said_with_the_rollouts_and_go_into_the_gate(tmp_path: Path, folder: Path) -> None:
     spec = AgentSpec(checkpoint=folder, mode="rcs", num_candidates=NUM)
-    search = replace(spec.search, score_sigmas=(0.6, 0.3), score_noises=4)
+    search = replace(spec.search, score_sigmas=(0.6, 0.3), score_noises=4, score_error="relative")
     traces = rollouts(tmp_path / "traces", replace(spec, search=search).scored_by)
     assert "of another checkpoint, or of scores taken in another way" in calibrate(folder, traces, "--simulate-share", "0.5")[2]
-    status, _, err = calibrate(folder, traces, "--simulate-share", "0.5", "--score-sigmas", "0.6", "0.3", "--score-noises", "4")
+    told = ("--score-sigmas", "0.6", "0.3", "--score-noises", "4", "--score-error", "relative")
+    status, _, err = calibrate(folder, traces, "--simulate-share", "0.5", *told)
     assert (status, err) == (0, "")
     gate = config_from_json((folder / "config.json").read_bytes()).gate
     assert gate is not None
-    assert (gate.sigmas, gate.num_noises) == ((0.6, 0.3), 4)
+    assert (gate.sigmas, gate.num_noises, gate.error) == ((0.6, 0.3), 4, "relative")
 
 
 def test_what_cannot_be_is_said_in_a_sentence(tmp_path: Path, folder: Path) -> None:
@@ -93,6 +94,8 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path: Path, folder: Path) -> N
     assert "give one of --simulate-share and --risk" in calibrate(folder, traces)[2]
     assert "give one of --simulate-share and --risk" in calibrate(folder, traces, "--risk", "0.1", "--simulate-share", "0.1")[2]
     assert "needs 25 episodes even if nothing goes wrong, got 10" in calibrate(folder, traces, "--risk", "0.1")[2]
+    odd = calibrate(folder, traces, "--risk", "0.1", "--score-error", "relativ")[2]
+    assert "unknown score-error 'relativ', did you mean 'relative'? (there are absolute, relative)" in odd
     assert "is not a folder" in calibrate(folder, tmp_path / "none", "--risk", "0.1")[2]
     assert "holds no folder named episode-*" in calibrate(folder, folder, "--risk", "0.1")[2]
     assert "must lie between 0 and 1" in calibrate(folder, traces, "--risk", "0.1", "--confidence", "2")[2]

@@ -15,6 +15,7 @@ import torch
 from tau0.checkpoint import Checkpoint, CheckpointError, save
 from tau0.contract import ContractError, Decision, Observation
 from tau0.plan.agent import MIN_STEPS, PlanningAgent, Search
+from tau0.plan.motion import chunk_motion
 from tau0.plan.selectors import Mode
 from tau0.plan.spec import AgentSpec
 from tiny import DIM, EMBODIMENT, NUM_FUTURE, tiny_checkpoint
@@ -184,7 +185,9 @@ def test_fewer_steps_of_the_same_plan_are_executed(checkpoint: Checkpoint) -> No
 
 def test_a_gate_is_not_asked_about_scores_that_it_was_not_chosen_for(checkpoint: Checkpoint) -> None:
     search = Search(score_sigmas=(0.6, 0.3), score_noises=4)
-    with pytest.raises(CheckpointError, match=r"chosen for scores of 2 noises at levels 0\.6: with others, give a threshold"):
+    with pytest.raises(
+        CheckpointError, match=r"chosen for scores of 2 noises at levels 0\.6, absolute errors: with others, give a threshold"
+    ):
         PlanningAgent(checkpoint, "full", 2, search=search)
     PlanningAgent(checkpoint, "full", 2, search=search, gate_threshold=0.0)
     plain = next(decisions(PlanningAgent(checkpoint, "rcs", 3), 3)).proposals.scores
@@ -192,6 +195,21 @@ def test_a_gate_is_not_asked_about_scores_that_it_was_not_chosen_for(checkpoint:
     assert plain is not None
     assert other is not None
     assert not np.array_equal(plain, other)
+
+
+def test_relative_scores_divide_by_the_motion_of_what_would_be_executed(checkpoint: Checkpoint) -> None:
+    absolute, relative = (
+        next(decisions(PlanningAgent(checkpoint, "rcs", 3, search=Search(score_error=error)), 3)) for error in ("absolute", "relative")
+    )
+    state = torch.from_numpy(observation(0).state).float()
+    assert absolute.proposals.scores is not None
+    assert relative.proposals.scores is not None
+    config = checkpoint.config
+    proposals = config.codec.encode(torch.from_numpy(absolute.proposals.actions), state.expand(3, -1))
+    motion = chunk_motion(config, proposals, state, config.sampling.execute_steps).numpy()
+    np.testing.assert_allclose(relative.proposals.scores, absolute.proposals.scores / motion**2, rtol=1e-3)
+    with pytest.raises(ValueError, match="score_error is 'odd', expected one of absolute, relative"):
+        Search(score_error="odd")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_spec_travels_and_builds(tmp_path: Path, checkpoint: Checkpoint) -> None:
@@ -207,6 +225,9 @@ def test_a_spec_travels_and_builds(tmp_path: Path, checkpoint: Checkpoint) -> No
     assert searched.fingerprint != spec.fingerprint
     assert replace(spec, budget_ms=5.0).fingerprint != spec.fingerprint
     assert replace(spec, mode="full").scored_by == spec.scored_by != searched.scored_by
+    relative = replace(spec, search=Search(score_error="relative"))
+    assert len({s.fingerprint for s in (spec, searched, relative)}) == len({s.scored_by for s in (spec, searched, relative)}) == 3
+    assert replace(relative, mode="single").fingerprint == replace(spec, mode="single").fingerprint
     assert replace(searched, mode="single").fingerprint == replace(spec, mode="single").fingerprint
     assert replace(spec, record_frames=True).fingerprint == spec.fingerprint
     short = Search(execute_steps=2)

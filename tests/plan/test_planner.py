@@ -13,7 +13,7 @@ from tau0.checkpoint import GateConfig
 from tau0.plan.budget import Stopwatch
 from tau0.plan.noise import QueryNoise
 from tau0.plan.planner import Plan, Planner, PlannerConfig
-from tau0.plan.score import redenoising_consistency, shared_noise
+from tau0.plan.score import LEAST_MOTION, redenoising_consistency, shared_noise
 from tau0.plan.selectors import Mode, best_index
 
 NAN = float("nan")
@@ -150,6 +150,29 @@ def test_permuting_candidates_permutes_scores() -> None:
     torch.testing.assert_close(redenoising_consistency(velocity, candidates[order], noise, (0.6, 0.3)), scores[order])
     alone = torch.cat([redenoising_consistency(velocity, one, noise, (0.6, 0.3)) for one in candidates.split(1)])
     torch.testing.assert_close(scores, alone)
+
+
+def test_relative_scores_are_errors_as_shares_of_squared_motion() -> None:
+    policy, config = FakePolicy([[2.0, 1.0, 3.0]]), planner_config("rcs")
+    planner = Planner(policy, None, replace(config, gate=replace(config.gate, error="relative")))
+    motion = torch.tensor([4.0, 1.0, 0.0])
+    plan = planner.plan(conditioning(), NOISE, as_they_are, Stopwatch(), lambda _actions: motion)
+    assert plan.first.scores is not None
+    torch.testing.assert_close(plan.first.scores, torch.tensor([-4.0 / 16, -1.0, -9.0 / LEAST_MOTION**2]), rtol=1e-4, atol=0)
+    assert (plan.choice, plan.chosen) == ("rcs", 0)
+    policy.rounds = 0
+    with pytest.raises(ValueError, match="relative scores need the motion of candidates"):
+        planner.plan(conditioning(), NOISE, as_they_are, Stopwatch())
+
+
+def test_a_revision_is_scored_as_the_first_round_is() -> None:
+    policy, config = FakePolicy([[2.0, 1.0, 3.0], [1.0, 2.0, 3.0]]), planner_config(threshold=1.0)
+    simulator = FakeSimulator([[curve(0.1, 3), curve(0.2, 8), curve(0.4, 5)], [curve(0.3, 1), curve(0.5, 4), curve(0.2, 6)]])
+    planner = Planner(policy, simulator, replace(config, gate=replace(config.gate, error="relative")))
+    plan = planner.plan(conditioning(), NOISE, as_they_are, Stopwatch(), lambda _actions: torch.tensor([2.0, 1.0, 1.0]))
+    assert plan.revision is not None
+    assert plan.revision.scores is not None
+    torch.testing.assert_close(plan.revision.scores, torch.tensor([-0.25, -4.0, -9.0]), atol=1e-4, rtol=1e-4)
 
 
 def test_a_mode_that_cannot_be_is_refused() -> None:

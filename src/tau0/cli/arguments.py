@@ -18,6 +18,9 @@ USUAL_MODES = ("single", "rcs", "full")
 EXECUTORS = ("naive", "async", "rtc", "ensemble")
 """Ways to execute chunks that come late, named here so that help needs no torch. A test keeps them equal to the executor's."""
 
+SCORE_ERRORS = ("absolute", "relative")
+"""Kinds of error of the consistency score, likewise."""
+
 NUM_EVALUATION_SEEDS = 1_000_000
 """Evaluation uses seeds below this, collecting uses seeds from here on: no model is tested on what it was shown."""
 
@@ -82,13 +85,17 @@ def at_least(limit: float, **values: float | None) -> None:
             raise UsageError(f"--{name.replace('_', '-')} is {value:g}, it must be at least {limit:g}")
 
 
-def check_search(noise_scale: float, score_sigmas: Sequence[float], score_noises: int | None, still_below: float) -> None:
+def check_search(
+    noise_scale: float, score_sigmas: Sequence[float], score_noises: int | None, score_error: str | None, still_below: float
+) -> None:
     """Raises `UsageError` naming the first setting of drawing and comparing plans that cannot be."""
     if not 0 < noise_scale < inf:
         raise UsageError(f"--noise-scale is {noise_scale:g}, it must be above 0")
     if wrong := [sigma for sigma in score_sigmas if not 0 < sigma <= 1]:
         raise UsageError(f"--score-sigmas holds {wrong[0]:g}, levels lie above 0 and are at most 1")
     at_least(1, score_noises=score_noises)
+    if score_error is not None:
+        choose("score-error", score_error, SCORE_ERRORS)
     if not 0 <= still_below <= 1:
         raise UsageError(f"--still-below is {still_below:g}, it must lie between 0 and 1")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tau0.cli.arguments import UsageError, at_least
+from tau0.cli.arguments import SCORE_ERRORS, UsageError, at_least, choose
 from tau0.cli.folders import writable_folder
 from tau0.cli.shipped import find_checkpoint
 
@@ -38,6 +38,7 @@ class Calibrate:
         confidence: With which the risk's limit shall hold.
         score_sigmas: Noise levels that the rollouts were scored with, where those are not the checkpoint's; they go into the gate.
         score_noises: Noises per level, likewise.
+        score_error: absolute or relative, likewise.
         out: Folder for a picture of the precision-recall curve; none unless given.
         dry_run: Say what would be chosen, and leave the checkpoint as it is.
     """
@@ -49,6 +50,7 @@ class Calibrate:
     confidence: float = 0.95
     score_sigmas: tuple[float, ...] = ()
     score_noises: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    score_error: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
@@ -68,7 +70,7 @@ class Calibrate:
         if self.out is not None:
             writable_folder(self.out)
         config = read_config(folder)
-        search = Search(score_sigmas=self.score_sigmas or None, score_noises=self.score_noises)
+        search = Search(score_sigmas=self.score_sigmas or None, score_noises=self.score_noises, score_error=cast(Any, self.score_error))
         decisions = scored_decisions(self._read_traces(), lambda num_candidates: scored_by(folder, num_candidates, search))
         goal = Goal(simulate_share=self.simulate_share, risk=self.risk, confidence=self.confidence)
         gate, point = chosen_gate(decisions, search.gate(config.gate or GateConfig(threshold=0.0)), goal)
@@ -85,6 +87,8 @@ class Calibrate:
         if (self.simulate_share is None) == (self.risk is None):
             raise UsageError("give one of --simulate-share and --risk: how often to simulate, or what may go wrong where it does not")
         at_least(1, score_noises=self.score_noises)
+        if self.score_error is not None:
+            choose("score-error", self.score_error, SCORE_ERRORS)
         if wrong := [sigma for sigma in self.score_sigmas if not 0 < sigma <= 1]:
             raise UsageError(f"--score-sigmas holds {wrong[0]:g}, levels lie above 0 and are at most 1")
         if not 0 < self.confidence < 1:

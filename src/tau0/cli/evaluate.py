@@ -66,6 +66,7 @@ class Evaluate:
         noise_scale: Of the noise that all plans but the first start from; above 1 they differ more.
         score_sigmas: Noise levels of the consistency score, instead of the checkpoint's.
         score_noises: Noises per level of the score, instead of the checkpoint's.
+        score_error: absolute (as published) or relative (a share of the plan's squared motion), instead of the checkpoint's.
         still_below: A plan that moves less than this share of the median plan's motion cannot win; 0 lets it.
         futures: Most plans of a round that are simulated, the most consistent ones; all unless given.
         execute_steps: Most steps of a plan that are executed before the next is made, instead of the checkpoint's.
@@ -92,6 +93,7 @@ class Evaluate:
     noise_scale: float = 1.0
     score_sigmas: tuple[float, ...] = ()
     score_noises: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    score_error: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
     still_below: float = STILL_BELOW
     futures: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     execute_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
@@ -118,7 +120,7 @@ class Evaluate:
         at_least(1, candidates=self.candidates, futures=self.futures, workers=self.workers, max_steps=self.max_steps)
         at_least(1, video_seeds=self.video_seeds, execute_steps=self.execute_steps)
         check_planning(self.gate_threshold, self.budget_ms)
-        check_search(self.noise_scale, self.score_sigmas, self.score_noises, self.still_below)
+        check_search(self.noise_scale, self.score_sigmas, self.score_noises, self.score_error, self.still_below)
         folder = find_checkpoint(self.checkpoint)
         writable_file(self.out)
         traces = self.out.with_name(f"{self.out.stem}-traces") if self.traces is None else self.traces
@@ -137,6 +139,7 @@ class Evaluate:
             noise_scale=self.noise_scale,
             score_sigmas=self.score_sigmas,
             score_noises=self.score_noises,
+            score_error=self.score_error,
             still_below=self.still_below,
             futures=self.futures,
             execute_steps=self.execute_steps,
@@ -197,6 +200,7 @@ class ClosedLoop:
     noise_scale: float = 1.0
     score_sigmas: tuple[float, ...] = ()
     score_noises: int | None = None
+    score_error: str | None = None
     still_below: float = STILL_BELOW
     futures: int | None = None
     execute_steps: int | None = None
@@ -243,6 +247,7 @@ class ClosedLoop:
                 noise_scale=self.noise_scale,
                 score_sigmas=self.score_sigmas or None,
                 score_noises=self.score_noises,
+                score_error=cast(Any, self.score_error),
                 still_below=self.still_below,
                 num_futures=self.futures,
                 execute_steps=self.execute_steps,

@@ -80,6 +80,7 @@ class Prove:
             noise_scale=proof.noise_scale,
             score_sigmas=proof.score_sigmas,
             score_noises=proof.score_noises,
+            score_error=proof.score_error,
             still_below=STILL_BELOW if proof.still_below is None else proof.still_below,
             futures=proof.futures,
             execute_steps=proof.execute_steps,

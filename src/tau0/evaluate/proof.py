@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 
@@ -35,6 +36,7 @@ class Proof:
         noise_scale: Of the noise that all plans but the first start from.
         score_sigmas: Noise levels of the score; the checkpoint's unless given.
         score_noises: Noises per level; the checkpoint's unless given.
+        score_error: Absolute or relative; the checkpoint's unless given.
         gate_threshold: Instead of the checkpoint's.
         still_below: Share of the median plan's motion below which a plan cannot win; the planner's own unless given.
         execute_steps: Most steps of a plan before the next; the checkpoint's unless given.
@@ -54,6 +56,7 @@ class Proof:
     noise_scale: float = 1.0
     score_sigmas: tuple[float, ...] = ()
     score_noises: int | None = None
+    score_error: Literal["absolute", "relative"] | None = None
     gate_threshold: float | None = None
     still_below: float | None = None
     execute_steps: int | None = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tau0.checkpoint import Checkpoint, CheckpointError, GateConfig
+from tau0.checkpoint import Checkpoint, CheckpointError, GateConfig, ScoreError
 from tau0.contract import ActionChunk, Candidates, Commitment, Decision, Observation
 from tau0.encode import ObservationEncoder, executable_actions, latents_to_frames, robot_actions
 from tau0.plan.budget import Stopwatch
@@ -38,6 +38,7 @@ class Search:
         noise_scale: See `VideoActionPolicy`.
         score_sigmas: Levels of the score; None for the gate's.
         score_noises: Noises per level; None for the gate's.
+        score_error: Absolute or relative; None for the gate's.
         still_below: See `PlannerConfig`.
         num_futures: See `PlannerConfig`.
         guidance: See `VideoActionPolicy`.
@@ -48,6 +49,7 @@ class Search:
     noise_scale: float = 1.0
     score_sigmas: tuple[float, ...] | None = None
     score_noises: int | None = None
+    score_error: ScoreError | None = None
     still_below: float = STILL_BELOW
     num_futures: int | None = None
     guidance: float = STRONGEST
@@ -62,12 +64,19 @@ class Search:
             raise ValueError(f"score_sigmas must be levels above 0 and at most 1, got {self.score_sigmas}")
         if self.score_noises is not None and self.score_noises < 1:
             raise ValueError(f"score_noises must be at least 1, got {self.score_noises}")
+        if self.score_error not in (None, *get_args(ScoreError)):
+            raise ValueError(f"score_error is {self.score_error!r}, expected one of {', '.join(get_args(ScoreError))}")
         if self.execute_steps is not None and self.execute_steps < 1:
             raise ValueError(f"execute_steps must be at least 1, got {self.execute_steps}")
 
     def gate(self, gate: GateConfig) -> GateConfig:
         """The gate with this way of scoring."""
-        return replace(gate, sigmas=self.score_sigmas or gate.sigmas, num_noises=self.score_noises or gate.num_noises)
+        return replace(
+            gate,
+            sigmas=self.score_sigmas or gate.sigmas,
+            num_noises=self.score_noises or gate.num_noises,
+            error=self.score_error or gate.error,
+        )
 
 
 AS_CALIBRATED = Search()
@@ -223,6 +232,6 @@ def gate_of(checkpoint: Checkpoint, mode: Mode, threshold: float | None, search:
     gate = config.gate or GateConfig(threshold=0.0, chosen_by="not chosen")
     scored = search.gate(gate)
     if asks and scored != gate:
-        known = f"{gate.num_noises} noises at levels {', '.join(map(str, gate.sigmas))}"
+        known = f"{gate.num_noises} noises at levels {', '.join(map(str, gate.sigmas))}, {gate.error} errors"
         raise CheckpointError(f"the gate of {config.name!r} was chosen for scores of {known}: with others, give a threshold")
     return scored if threshold is None else replace(scored, threshold=threshold, chosen_by="given by hand")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tau0.checkpoint import GateConfig
+from tau0.checkpoint import GateConfig, ScoreError
 
 
 def choose_gate(
@@ -16,6 +16,7 @@ def choose_gate(
     sigmas: Sequence[float] = (0.6,),
     num_noises: int = 1,
     margin: float = 0.0,
+    error: ScoreError = "absolute",
 ) -> GateConfig:
     """The gate that the given share of decisions passes.
 
@@ -27,6 +28,7 @@ def choose_gate(
         sigmas: Levels at which the scores were taken.
         num_noises: Noises per level with which they were taken.
         margin: See `choose_margin`.
+        error: Of which kind the scores are.
 
     Raises:
         ValueError: When there is no score, one is not finite, or the share is outside (0, 1].
@@ -42,6 +44,7 @@ def choose_gate(
         threshold=float(scores[len(scores) - passing]),
         sigmas=tuple(sigmas),
         num_noises=num_noises,
+        error=error,
         margin=margin,
         chosen_by=f"{passing} of {len(scores)} observed decisions reach it (wanted share {passing_share:g})",
     )

@@ -14,11 +14,11 @@ from tau0.checkpoint import GateConfig
 from tau0.contract import Choice
 from tau0.plan.budget import Allowance, Stopwatch, Timings
 from tau0.plan.noise import QueryNoise
-from tau0.plan.score import redenoising_consistency, shared_noise
+from tau0.plan.score import redenoising_consistency, relative_to_motion, shared_noise
 from tau0.plan.selectors import SELECTORS, Mode, Round, best_index, first_sample, most_promising, moving, ranked
 from tau0.policy.policy import Policy
 from tau0.simulate.simulator import Simulator
-from tau0.tensors import Conditioning, Proposals
+from tau0.tensors import Conditioning
 
 __all__ = ["Executable", "Mode", "Motion", "Plan", "Planner", "PlannerConfig", "Round", "best_index", "most_promising"]
 
@@ -135,7 +135,11 @@ class Planner:
             noise: The query's randomness.
             executable: Candidates to what the robot would make of them (its limits): that is what is simulated.
             watch: Running since the query began; is told the stages "propose", "score", "simulate" and "revise".
-            motion: Candidates to how much they move the robot, for the guard against standing still; None for no guard.
+            motion: Candidates to how much they move the robot, for relative scores and for the guard against standing still; None for no
+                guard.
+
+        Raises:
+            ValueError: The gate's scores are relative, and nobody says how much candidates move.
         """
         allowance = Allowance(self._config.budget_ms, self._timings, watch)
         query = _Query(conditioning=conditioning, noise=noise, executable=executable, watch=watch, motion=motion, allowance=allowance)
@@ -146,13 +150,13 @@ class Planner:
         wanted, action_steps = allowance.proposals(1 if rules.is_alone else config.num_candidates, rules.uses_scores)
         with watch.stage("propose"):
             stream = query.noise.stream("propose")
-            first = self._guarded(Round(proposals=self._policy.propose(query.conditioning, wanted, stream, num_steps=action_steps)), query)
+            first = self._measured(Round(proposals=self._policy.propose(query.conditioning, wanted, stream, num_steps=action_steps)), query)
 
         if rules.uses_scores and not allowance.has_time_to_score(wanted):
             return Plan(first=first, choice="single", chosen=first_sample(first, query.noise), steps=config.execute_steps)
         if rules.uses_scores:
             with watch.stage("score"):
-                first = replace(first, scores=self._score(first.proposals, query.noise))
+                first = replace(first, scores=self._score(first, query.noise))
         chosen = rules.choose(first, query.noise)
         passed = self._passes(first, chosen) if rules.simulates == "gate" else None
         plan = Plan(first=first, choice=rules.choice, chosen=chosen, steps=config.execute_steps, gate_passed=passed)
@@ -190,18 +194,25 @@ class Planner:
         """Steps to execute of a chunk whose progress peaks at step `peak`, counted from 0."""
         return min(max(peak + 1, self._config.min_steps), self._config.execute_steps)
 
-    def _guarded(self, candidates: Round, query: _Query) -> Round:
-        """With the knowledge of who stands still, where this mode asks for it."""
-        if query.motion is None or self._config.still_below == 0 or not self._rules.is_guarded or len(candidates) < 2:
+    def _measured(self, candidates: Round, query: _Query) -> Round:
+        """With the knowledge of how much everyone moves and who stands still, where this mode asks for it."""
+        if query.motion is None or not (self._rules.is_guarded or self._rules.uses_scores):
             return candidates
-        return replace(candidates, is_moving=moving(query.motion(candidates.proposals.actions), self._config.still_below))
+        motion = query.motion(candidates.proposals.actions)
+        is_guarded = self._config.still_below > 0 and self._rules.is_guarded and len(candidates) > 1
+        return replace(candidates, motion=motion, is_moving=moving(motion, self._config.still_below) if is_guarded else None)
 
-    def _score(self, proposals: Proposals, noise: QueryNoise) -> Float[Tensor, " n"]:
+    def _score(self, candidates: Round, noise: QueryNoise) -> Float[Tensor, " n"]:
         """Step 2. Both rounds and all candidates are scored with the same noise."""
-        gate, actions = self._config.gate, proposals.actions
+        gate, proposals, actions = self._config.gate, candidates.proposals, candidates.proposals.actions
         sigmas = [sigma for sigma in gate.sigmas for _ in range(gate.num_noises)]
         shared = shared_noise(len(gate.sigmas), gate.num_noises, (actions.shape[1], actions.shape[2]), noise.stream("score")).to(actions)
-        return redenoising_consistency(self._policy.velocity(proposals), actions, shared, sigmas)
+        scores = redenoising_consistency(self._policy.velocity(proposals), actions, shared, sigmas)
+        if gate.error == "absolute":
+            return scores
+        if candidates.motion is None:
+            raise ValueError("relative scores need the motion of candidates")
+        return relative_to_motion(scores, candidates.motion)
 
     def _imagine(self, candidates: Round, query: _Query, num_futures: int, num_steps: int | None) -> Round:
         """Step 4, for the most consistent candidates. Both rounds are imagined from the same noise, so that their progress compares."""
@@ -223,7 +234,8 @@ class Planner:
         future = futures.partial[row : row + 1]
         stream = query.noise.stream("revise")
         proposals = self._policy.propose(query.conditioning, num_candidates, stream, future, futures.partial_sigma)
-        revision = self._guarded(Round(proposals=proposals, scores=self._score(proposals, query.noise)), query)
+        revision = self._measured(Round(proposals=proposals), query)
+        revision = replace(revision, scores=self._score(revision, query.noise))
         return self._imagine(revision, query, self._config.futures_of(num_candidates), num_steps)
 
 

@@ -35,6 +35,7 @@ class Round:
         scores: Their consistency; None where it was not asked for.
         futures: Of the candidates `imagined`, in that order; None where nothing was simulated.
         imagined: Indices of the candidates that were simulated.
+        motion: How much each candidate moves the robot; None where nobody asked.
         is_moving: Which candidates may be chosen: not those that stand still among others that move (see `moving`).
     """
 
@@ -42,6 +43,7 @@ class Round:
     scores: Float[Tensor, " n"] | None = None
     futures: Futures | None = None
     imagined: tuple[int, ...] = ()
+    motion: Float[Tensor, " n"] | None = None
     is_moving: Bool[Tensor, " n"] | None = None
 
     def __len__(self) -> int:

@@ -56,9 +56,12 @@ class AgentSpec:
             timed = (self.budget_ms,)
         settings = f"{self.checkpoint_hash} {self.mode} {candidates} {self.imagines_itself} {timed}"
         compared, calibrated = asdict(self.search), asdict(AS_CALIBRATED)
+        del compared["score_error"], calibrated["score_error"]
         of_all = {name: (compared.pop(name), calibrated.pop(name)) for name in ("guidance", "execute_steps")}
         if compared != calibrated and not rules.is_alone:
             settings += f" {sorted(compared.items())}"
+        if rules.uses_scores and self.search.score_error is not None:
+            settings += f" score_error {self.search.score_error}"
         settings += "".join(f" {name} {mine}" for name, (mine, usual) in of_all.items() if mine != usual)
         return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
@@ -96,7 +99,9 @@ def scored_by(folder: Path, num_candidates: int, search: Search = AS_CALIBRATED)
     """
     config = read_config(folder)
     gate = search.gate(config.gate or GateConfig(threshold=0.0))
-    scores = (gate.sigmas, gate.num_noises, num_candidates, search.noise_scale)
+    scores: tuple[object, ...] = (gate.sigmas, gate.num_noises, num_candidates, search.noise_scale)
+    if gate.error == "relative":
+        scores += (gate.error, search.execute_steps)
     digest = hashlib.sha256(f"{scores}".encode())
     digest.update(_CONFIG.dump_json(replace(config, name="", provenance={}, gate=None, safety=None), exclude_defaults=True))
     for path in sorted(folder.glob("*.safetensors")):

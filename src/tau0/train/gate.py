@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from tau0 import checkpoint as checkpoints
-from tau0.checkpoint import Checkpoint, GateConfig
+from tau0.checkpoint import Checkpoint, GateConfig, ScoreError
 from tau0.data.episodes import Dataset, DatasetError, EpisodeInfo
 from tau0.data.mixture import MixtureSpec
 from tau0.data.split import split_episodes
 from tau0.encode import executable_actions
 from tau0.plan import gate
-from tau0.plan.score import redenoising_consistency, shared_noise
+from tau0.plan.motion import chunk_motion
+from tau0.plan.score import redenoising_consistency, relative_to_motion, shared_noise
 from tau0.policy.policy import VideoActionPolicy
 from tau0.simulate.simulator import ActionConditionedSimulator
 from tau0.tensors import Batch, Conditioning
@@ -26,6 +27,8 @@ from tau0.train.source import TrainingSource
 from tau0.views import views_to_canvas
 
 SIGMAS = (0.6,)
+ERROR: ScoreError = "relative"
+"""What the scores of a gate divide their errors by; chosen by what candidates really lead to (ADR 0010)."""
 SIMULATED_EVERY = 3
 """Of the windows that are scored, one in so many is simulated as well, which takes ten times as long."""
 
@@ -35,7 +38,7 @@ class ScoredWindows:
     """What the policy proposed at held-out windows.
 
     Attributes:
-        scores: RCS of each candidate, shape (windows, n).
+        scores: RCS of each candidate, of relative errors, shape (windows, n).
         errors: Mean squared distance of each candidate to the expert's chunk, in normalised units, shape (windows, n).
         promises: Highest simulated progress of each candidate under two different noises, at some of the windows, shape (2, some, n).
     """
@@ -112,7 +115,7 @@ def choose_gate(
     checkpoint = checkpoints.load(folder)
     source = held_out_source(checkpoint, mixture, seed, cache=cache)
     scored = score_windows(checkpoint, source, num_candidates, num_windows, num_noises, seed, on_progress)
-    chosen = gate.choose_gate(scored.scores.max(axis=1).tolist(), share, SIGMAS, num_noises, gate.choose_margin(scored.promises))
+    chosen = gate.choose_gate(scored.scores.max(axis=1).tolist(), share, SIGMAS, num_noises, gate.choose_margin(scored.promises), ERROR)
     chosen = replace(chosen, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}")
     checkpoints.save_config(replace(checkpoint.config, gate=chosen), folder)
     return chosen
@@ -146,7 +149,9 @@ def score_windows(
         proposals = policy.propose(conditioning, num_candidates, generator)
         shape = proposals.actions.shape
         noise = shared_noise(len(SIGMAS), num_noises, (shape[1], shape[2]), generator)
-        scores.append(redenoising_consistency(policy.velocity(proposals), proposals.actions, noise, levels))
+        absolute = redenoising_consistency(policy.velocity(proposals), proposals.actions, noise, levels)
+        motion = chunk_motion(checkpoint.config, proposals.actions, source.state(int(row)), checkpoint.config.sampling.execute_steps)
+        scores.append(relative_to_motion(absolute, motion))
         known = batch.action_mask.float()
         errors.append(((proposals.actions - batch.target_actions).square() * known).sum(dim=(1, 2)) / known.sum())
         if simulator is not None and done % SIMULATED_EVERY == 0:
