@@ -26,7 +26,6 @@ from rich.table import Table
 from tau0.checkpoint import CheckpointConfig
 from tau0.evaluate.statistics import Interval, auroc, clustered_interval
 from tau0.evaluate.trace import EpisodeTrace, read_traces
-from tau0.plan.score import LEAST_MOTION
 from tau0.plan.spec import read_config
 
 SHIPPED = Path(__file__).parents[1] / "src" / "tau0" / "checkpoints" / "nano-metaworld"
@@ -96,7 +95,7 @@ def _tried(trace: EpisodeTrace, episode: int, config: CheckpointConfig, recorded
         motion = np.sqrt(np.square(rows.actions[:, :steps, arms] / std[arms]).mean(axis=(1, 2)))
         errors = -rows.scores.astype(np.float64)
         if recorded == "relative":
-            errors = errors * np.maximum(motion, LEAST_MOTION) ** 2
+            errors = motion**2 * errors / (1 - errors)
         chunks = (rows.actions - mean) / std
         one = Tried(
             task=trace.task, episode=episode, errors=errors, motion=motion, chunks=chunks,
@@ -107,7 +106,7 @@ def _tried(trace: EpisodeTrace, episode: int, config: CheckpointConfig, recorded
 
 
 def _relative(one: Tried, power: int) -> Numbers:
-    return one.errors / np.maximum(one.motion, LEAST_MOTION) ** power
+    return one.errors / np.maximum(one.motion, 1e-6) ** power
 
 
 def _medoid(one: Tried) -> int:

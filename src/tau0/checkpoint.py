@@ -55,7 +55,7 @@ class GateConfig:
         threshold: Gamma: the best RCS must reach it.
         sigmas: Levels of the score.
         num_noises: Shared noises per level, in opposite pairs.
-        error: Whether the score's error is "absolute", as published, or "relative" to the squared motion of the chunk (ADR 0010).
+        error: Whether the score's error is "absolute", as published, or "relative" to the motion of the chunk (ADR 0010).
         margin: Of two simulated futures, the progress by which one must exceed the other to count as better: smaller differences are the
             simulator's own noise.
         chosen_by: How the threshold was found, in words.

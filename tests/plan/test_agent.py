@@ -207,7 +207,8 @@ def test_relative_scores_divide_by_the_motion_of_what_would_be_executed(checkpoi
     config = checkpoint.config
     proposals = config.codec.encode(torch.from_numpy(absolute.proposals.actions), state.expand(3, -1))
     motion = chunk_motion(config, proposals, state, config.sampling.execute_steps).numpy()
-    np.testing.assert_allclose(relative.proposals.scores, absolute.proposals.scores / motion**2, rtol=1e-3)
+    errors = -absolute.proposals.scores
+    np.testing.assert_allclose(relative.proposals.scores, -errors / (errors + motion**2), rtol=1e-3)
     with pytest.raises(ValueError, match="score_error is 'odd', expected one of absolute, relative"):
         Search(score_error="odd")  # pyright: ignore[reportArgumentType]
 

@@ -13,7 +13,7 @@ from tau0.checkpoint import GateConfig
 from tau0.plan.budget import Stopwatch
 from tau0.plan.noise import QueryNoise
 from tau0.plan.planner import Plan, Planner, PlannerConfig
-from tau0.plan.score import LEAST_MOTION, redenoising_consistency, shared_noise
+from tau0.plan.score import redenoising_consistency, relative_to_motion, shared_noise
 from tau0.plan.selectors import Mode, best_index
 
 NAN = float("nan")
@@ -152,13 +152,14 @@ def test_permuting_candidates_permutes_scores() -> None:
     torch.testing.assert_close(scores, alone)
 
 
-def test_relative_scores_are_errors_as_shares_of_squared_motion() -> None:
+def test_relative_scores_compare_errors_with_squared_motion() -> None:
     policy, config = FakePolicy([[2.0, 1.0, 3.0]]), planner_config("rcs")
     planner = Planner(policy, None, replace(config, gate=replace(config.gate, error="relative")))
     motion = torch.tensor([4.0, 1.0, 0.0])
     plan = planner.plan(conditioning(), NOISE, as_they_are, Stopwatch(), lambda _actions: motion)
     assert plan.first.scores is not None
-    torch.testing.assert_close(plan.first.scores, torch.tensor([-4.0 / 16, -1.0, -9.0 / LEAST_MOTION**2]), rtol=1e-4, atol=0)
+    torch.testing.assert_close(plan.first.scores, torch.tensor([-4 / 20, -1 / 2, -1.0]), rtol=1e-4, atol=1e-4)
+    assert relative_to_motion(torch.zeros(2), torch.tensor([0.0, 3.0])).tolist() == [0.0, 0.0]
     assert (plan.choice, plan.chosen) == ("rcs", 0)
     policy.rounds = 0
     with pytest.raises(ValueError, match="relative scores need the motion of candidates"):
@@ -172,7 +173,7 @@ def test_a_revision_is_scored_as_the_first_round_is() -> None:
     plan = planner.plan(conditioning(), NOISE, as_they_are, Stopwatch(), lambda _actions: torch.tensor([2.0, 1.0, 1.0]))
     assert plan.revision is not None
     assert plan.revision.scores is not None
-    torch.testing.assert_close(plan.revision.scores, torch.tensor([-0.25, -4.0, -9.0]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(plan.revision.scores, torch.tensor([-1 / 5, -4 / 5, -9 / 10]), atol=1e-4, rtol=1e-4)
 
 
 def test_a_mode_that_cannot_be_is_refused() -> None:

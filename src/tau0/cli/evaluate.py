@@ -66,7 +66,7 @@ class Evaluate:
         noise_scale: Of the noise that all plans but the first start from; above 1 they differ more.
         score_sigmas: Noise levels of the consistency score, instead of the checkpoint's.
         score_noises: Noises per level of the score, instead of the checkpoint's.
-        score_error: absolute (as published) or relative (a share of the plan's squared motion), instead of the checkpoint's.
+        score_error: absolute (as published) or relative (to how much the plan moves the robot), instead of the checkpoint's.
         still_below: A plan that moves less than this share of the median plan's motion cannot win; 0 lets it.
         futures: Most plans of a round that are simulated, the most consistent ones; all unless given.
         execute_steps: Most steps of a plan that are executed before the next is made, instead of the checkpoint's.

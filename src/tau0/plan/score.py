@@ -12,9 +12,6 @@ from torch import Tensor
 from tau0.flow import add_noise, velocity_target
 from tau0.policy.policy import ActionVelocity
 
-LEAST_MOTION = 1e-3
-"""In deviations: a candidate that moves less has its error divided as if it moved so much."""
-
 
 def shared_noise(levels: int, num_noises: int, shape: tuple[int, int], generator: torch.Generator) -> Float[Tensor, "m ha da"]:
     """The noises of a score, `num_noises` for each level, one level after another. All candidates share them.
@@ -45,16 +42,16 @@ def redenoising_consistency(
 
 
 def relative_to_motion(scores: Float[Tensor, " n"], motion: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Scores whose errors are shares of the squared motion of each candidate (ADR 0010).
+    """`-error / (error + motion^2)`, from -1 to 0: the score with the error relative to what each candidate does (ADR 0010).
 
     An absolute error is small where there is little to predict: it prefers, of several chunks, the one that does less, most of all where
-    the robot rests at the wrong place. As a share it does not.
+    the robot rests at the wrong place. This ranks as `-error / motion^2` does, and is finite where nothing moves.
 
     Args:
-        scores: Of absolute errors.
+        scores: Minus the absolute errors.
         motion: See `tau0.plan.motion.chunk_motion`.
     """
-    return scores / motion.clamp(min=LEAST_MOTION).square()
+    return scores / (motion.square() - scores).clamp(min=torch.finfo(scores.dtype).tiny)
 
 
 def _same_level(sigmas: Sequence[float], num_noises: int) -> list[list[int]]:

@@ -28,7 +28,7 @@ from tau0.views import views_to_canvas
 
 SIGMAS = (0.6,)
 ERROR: ScoreError = "relative"
-"""What the scores of a gate divide their errors by; chosen by what candidates really lead to (ADR 0010)."""
+"""Of the scores that a gate reads; chosen by what candidates really lead to (ADR 0010)."""
 SIMULATED_EVERY = 3
 """Of the windows that are scored, one in so many is simulated as well, which takes ten times as long."""
 
