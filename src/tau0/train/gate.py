@@ -116,7 +116,7 @@ def choose_gate(
     source = held_out_source(checkpoint, mixture, seed, cache=cache)
     scored = score_windows(checkpoint, source, num_candidates, num_windows, num_noises, seed, on_progress)
     chosen = gate.choose_gate(scored.scores.max(axis=1).tolist(), share, SIGMAS, num_noises, gate.choose_margin(scored.promises), ERROR)
-    chosen = replace(chosen, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}")
+    chosen = replace(chosen, num_candidates=num_candidates, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}")
     checkpoints.save_config(replace(checkpoint.config, gate=chosen), folder)
     return chosen
 
