@@ -73,7 +73,7 @@ def test_a_share_is_met_drawn_and_kept_and_nothing_else_changes(tmp_path: Path, 
     assert new.gate.curve
     assert scored_by(folder, NUM) == mark
     assert AgentSpec(checkpoint=folder, mode="full", num_candidates=NUM).scored_by == mark
-    assert calibrate(folder, traces, "--risk", "0.2")[0] == 0
+    assert calibrate(folder, traces, "--risk", "0.3")[0] == 0
 
 
 def test_other_levels_are_said_with_the_rollouts_and_go_into_the_gate(tmp_path: Path, folder: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path: Path, folder: Path) -> N
     traces = rollouts(tmp_path / "traces", scored_by(folder, NUM), num_episodes=10)
     assert "give one of --simulate-share and --risk" in calibrate(folder, traces)[2]
     assert "give one of --simulate-share and --risk" in calibrate(folder, traces, "--risk", "0.1", "--simulate-share", "0.1")[2]
-    assert "needs 25 episodes even if nothing goes wrong, got 10" in calibrate(folder, traces, "--risk", "0.1")[2]
+    assert "needs 29 episodes even if nothing goes wrong, got 10" in calibrate(folder, traces, "--risk", "0.1")[2]
     odd = calibrate(folder, traces, "--risk", "0.1", "--score-error", "relativ")[2]
     assert "unknown score-error 'relativ', did you mean 'relative'? (there are absolute, relative)" in odd
     assert "is not a folder" in calibrate(folder, tmp_path / "none", "--risk", "0.1")[2]

@@ -96,7 +96,7 @@ def test_more_risk_simulates_less() -> None:
 
 
 def test_what_cannot_be_known_is_refused() -> None:
-    with pytest.raises(CalibrationError, match="needs 25 episodes even if nothing goes wrong, got 20"):
+    with pytest.raises(CalibrationError, match="needs 29 episodes even if nothing goes wrong, got 20"):
         threshold_for_risk(drawn(20), 0.1, 0.95)
     with pytest.raises(CalibrationError, match="none is bad"):
         threshold_for_risk(drawn(200, slope=1e9), 0.1, 0.95)
@@ -132,9 +132,47 @@ def test_a_failure_counts_once_however_long_it_lasts() -> None:
 
 
 def test_the_bound_is_not_zero_at_zero() -> None:
-    assert upper_bound(0.0, 25, 0.95) == pytest.approx(0.0976, abs=1e-3)
+    assert upper_bound(0.0, 25, 0.95) == pytest.approx(1 - 0.05 ** (1 / 25))
     assert upper_bound(0.0, 0, 0.95) == 1.0
     assert upper_bound(0.3, 50, 0.95) > upper_bound(0.3, 500, 0.95) > 0.3
+
+
+@pytest.mark.parametrize("trials", [20, 52, 200])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_the_bound_holds_its_level_at_every_risk(trials: int, confidence: float) -> None:
+    bounds = [upper_bound(bad / trials, trials, confidence) for bad in range(trials + 1)]
+    for risk in np.linspace(0.002, 0.998, 250):
+        too_small = [bad for bad, bound in enumerate(bounds) if bound < risk]
+        chance = sum(math.comb(trials, bad) * risk**bad * (1 - risk) ** (trials - bad) for bad in too_small)
+        assert chance <= 1 - confidence + 1e-9
+
+
+def flawless(num_episodes: int, decisions_of_first: int = 1) -> ScoredDecisions:
+    """One good decision an episode, more in the first, which also holds the only bad one, of the lowest score."""
+    episodes = np.array([0] * (1 + decisions_of_first) + list(range(1, num_episodes)))
+    return ScoredDecisions(
+        scores=-np.arange(len(episodes), dtype=np.float64)[::-1] / len(episodes) - (episodes == 0) * (np.arange(len(episodes)) == 0),
+        is_bad=np.arange(len(episodes)) == 0,
+        episodes=episodes,
+        num_candidates=3,
+        label="wasted chunk",
+    )
+
+
+def test_a_flawless_record_must_be_as_long_as_the_risk_asks() -> None:
+    for num in (52, 58):
+        with pytest.raises(CalibrationError, match=f"needs 59 episodes even if nothing goes wrong, got {num}"):
+            threshold_for_risk(flawless(num), 0.05, 0.95)
+    point = threshold_for_risk(flawless(59), 0.05, 0.95)
+    assert (point.risk, point.risk_bound) == (0.0, pytest.approx(1 - 0.05 ** (1 / 59)))
+
+
+def test_an_episode_of_many_decisions_does_not_count_for_many_episodes() -> None:
+    even, uneven = (point_at(flawless(60, num), -0.9999, 0.95) for num in (1, 60))
+    assert even.risk == uneven.risk == 0.0
+    effective = 119**2 / (60**2 + 59)
+    assert even.risk_bound == pytest.approx(1 - 0.05 ** (1 / 60))
+    assert uneven.risk_bound == pytest.approx(1 - 0.05 ** (1 / effective))
 
 
 def test_a_wasted_chunk_is_one_after_which_the_expert_is_no_nearer() -> None:

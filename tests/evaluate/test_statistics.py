@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tau0.evaluate.statistics import auroc, mcnemar_exact, paired_difference, spearman, wilson_interval
+from tau0.evaluate.statistics import (
+    auroc,
+    clopper_pearson_bound,
+    effective_number,
+    mcnemar_exact,
+    paired_difference,
+    spearman,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +42,28 @@ def test_wilson_ends_are_where_the_score_test_just_rejects(counts: tuple[int, in
 def test_wilson_refuses_impossible_counts(successes: int, trials: int) -> None:
     with pytest.raises(ValueError, match=f"got {successes} of {trials}"):
         wilson_interval(successes, trials)
+
+
+@given(st.floats(0.5, 5000), st.floats(0, 1), st.floats(0.5, 0.999))
+def test_clopper_pearson_is_a_quantile_of_beta(trials: float, rate: float, confidence: float) -> None:
+    successes = rate * trials
+    expected = 1.0 if successes == trials else stats.beta.ppf(confidence, successes + 1, trials - successes)
+    assert clopper_pearson_bound(successes, trials, confidence) == pytest.approx(expected, abs=1e-9)
+
+
+def test_clopper_pearson_of_nothing_seen_is_a_power_and_refuses_impossible_counts() -> None:
+    assert clopper_pearson_bound(0, 59) == pytest.approx(1 - 0.05 ** (1 / 59))
+    assert clopper_pearson_bound(7, 7) == 1.0
+    for successes, trials in ((1, 0), (-1, 5), (6, 5)):
+        with pytest.raises(ValueError, match=f"got {successes} of {trials}"):
+            clopper_pearson_bound(successes, trials)
+
+
+def test_the_effective_number_of_equal_weights_is_their_number() -> None:
+    assert effective_number([0.5] * 7) == pytest.approx(7)
+    assert effective_number([1, 1, 0, 0]) == 2
+    assert effective_number([3, 1]) == pytest.approx(16 / 10)
+    assert effective_number([]) == effective_number([0, 0]) == 0
 
 
 @pytest.mark.parametrize(

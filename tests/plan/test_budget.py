@@ -82,14 +82,16 @@ class WorkingSimulator:
         return Futures(latents=latents, progress=progress, partial=latents, partial_sigma=0.2)
 
 
-def decide(budget_ms: float, mode: Mode = "full", pace: float = 1.0, started_ms: float = 0.0) -> tuple[Plan, float, WorkingSimulator]:
+def decide(
+    budget_ms: float, mode: Mode = "full", pace: float = 1.0, started_ms: float = 0.0, num_futures: int | None = None
+) -> tuple[Plan, float, WorkingSimulator]:
     """The plan, the milliseconds that it took, and the simulator with its memory."""
     clock = Clock(pace=pace)
     simulator = WorkingSimulator(clock)
     config = PlannerConfig(
         mode=mode, gate=GateConfig(threshold=0.0), num_candidates=MOST, execute_steps=7, min_steps=2, budget_ms=budget_ms
     )
-    planner = Planner(WorkingPolicy([], clock=clock), simulator, config, TIMINGS)
+    planner = Planner(WorkingPolicy([], clock=clock), simulator, replace(config, num_futures=num_futures), TIMINGS)
     watch = Stopwatch(clock)
     clock.work(started_ms)
     plan = planner.plan(conditioning(), NOISE, lambda actions: actions, watch)
@@ -141,6 +143,26 @@ def test_the_most_consistent_are_imagined_where_there_is_no_time_for_all() -> No
     assert plan.skipped == ("futures: 3 of 6", "revised candidates: 0 of 6")
 
 
+def test_a_revision_costs_the_futures_that_it_imagines_not_one_for_each_candidate() -> None:
+    clock = Clock()
+    costs = {"propose": StageCost(fixed_ms=20), "score": StageCost(fixed_ms=10), "simulate": StageCost(each_ms=15)}
+    timings = Timings(**costs, action_steps=STEPS, simulator_steps=1)
+    allowance = Allowance(250.0, timings, Stopwatch(clock))
+    clock.work(95.0)
+    assert allowance.revisions(24, None, lambda num: min(num, 4)) == 24
+    assert allowance.skipped == []
+    assert allowance.revisions(24, None, lambda num: num) == 8
+    assert allowance.skipped == ["revised candidates: 8 of 24"]
+
+
+def test_a_plan_that_imagines_few_is_revised_whole_in_the_time_that_this_takes() -> None:
+    a_round = PROPOSE.of(MOST, STEPS) + SCORE.of(MOST) + SIMULATE.of(2, RANK_STEPS)
+    plan, taken, simulator = decide(2 * a_round, num_futures=2)
+    assert simulator.asked == [(2, None), (2, None)]
+    assert plan.revision is not None
+    assert (len(plan.revision), plan.skipped, taken) == (MOST, (), pytest.approx(2 * a_round))
+
+
 def test_before_futures_are_given_up_they_are_made_in_fewer_steps() -> None:
     budget = PROPOSE.of(MOST, STEPS) + SCORE.of(MOST) + SIMULATE.of(2, 3)
     plan, _, simulator = decide(budget)
@@ -169,7 +191,7 @@ def test_without_a_limit_the_clock_does_not_matter() -> None:
     assert allowance.proposals(8, True) == (8, None)
     assert allowance.has_time_to_score(8)
     assert allowance.simulations(8) == (8, None)
-    assert allowance.revisions(8, None) == 8
+    assert allowance.revisions(8, None, lambda num: num) == 8
     assert allowance.skipped == []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from tau0.checkpoint import GateConfig
 from tau0.contract import Decision
-from tau0.evaluate.statistics import auroc
+from tau0.evaluate.statistics import auroc, clopper_pearson_bound, effective_number
 from tau0.evaluate.trace import EpisodeTrace
 from tau0.plan.gate import choose_gate
 
@@ -165,8 +164,13 @@ def curve(decisions: ScoredDecisions, confidence: float) -> list[CurvePoint]:
 def point_at(decisions: ScoredDecisions, threshold: float, confidence: float) -> CurvePoint:
     """What one gate does.
 
-    The bound is Wilson's, one-sided, for as many trials as there are episodes among the passing decisions: those of one episode are
-    alike, and count as one trial, whatever their number. At no bad decision it is still above 0, where a bootstrap would say 0.
+    The bound is Clopper and Pearson's for as many trials as there are episodes among the passing decisions: those of one episode are
+    alike, and count as one trial, whatever their number. Where episodes weigh differently, the trials are their effective number.
+
+    What is guaranteed: the true risk is above the bound with a probability of at most `1 - confidence`, if episodes are independent and
+    drawn like those that the gate will meet, weigh the same among the decisions that pass, and are each bad as a whole or not at all.
+    That is so of failed episodes under a gate that all their decisions pass. Otherwise episodes weigh differently, or are partly bad as
+    with wasted chunks, and the bound is an approximation that lets its variance be a coin's of the same mean, the largest there is.
     """
     weights, bad, passes = decisions.weights, decisions.is_bad, decisions.scores >= threshold
     passing, stopped = float(weights[passes].sum()), float(weights[~passes].sum())
@@ -179,25 +183,22 @@ def point_at(decisions: ScoredDecisions, threshold: float, confidence: float) ->
         precision=stopped_bad / stopped if stopped else math.nan,
         recall=stopped_bad / all_bad if all_bad else math.nan,
         risk=risk,
-        risk_bound=upper_bound(risk, len(np.unique(decisions.episodes[passes])), confidence),
+        risk_bound=upper_bound(risk, _trials(decisions, threshold), confidence),
     )
 
 
-def upper_bound(rate: float, trials: int, confidence: float) -> float:
-    """Wilson's one-sided upper bound of a rate seen in `trials` independent trials; 1 without any."""
-    if trials == 0:
-        return 1.0
-    z = NormalDist().inv_cdf(confidence)
-    half = z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
-    return min(1.0, (rate + z**2 / (2 * trials) + half) / (1 + z**2 / trials))
+def upper_bound(rate: float, trials: float, confidence: float) -> float:
+    """Clopper and Pearson's one-sided upper bound of a rate seen in `trials` independent trials; 1 without any."""
+    return clopper_pearson_bound(min(rate, 1.0) * trials, trials, confidence) if trials else 1.0
 
 
 def threshold_for_risk(decisions: ScoredDecisions, risk: float, confidence: float) -> CurvePoint:
     """The lowest threshold whose risk is at most `risk`, with the given confidence.
 
     Thresholds are tested from the highest down, and the first one whose bound exceeds the risk ends the search: a fixed sequence of tests
-    holds its level without a correction (Angelopoulos and others 2021, "Learn then Test"). It begins where enough episodes pass that
-    half the risk would be recognised as less than the risk, or where as many pass as ever do: that depends on scores alone.
+    holds the level that each of them holds, without a correction (Angelopoulos and others 2021, "Learn then Test"); what that is and
+    under which assumptions, `point_at` says. It begins where enough episodes pass that half the risk would be recognised as less than
+    the risk, or where as many pass as ever do: that depends on scores alone.
 
     Args:
         decisions: At least one bad and one good.
@@ -274,11 +275,17 @@ def ranking_quality(decisions: ScoredDecisions) -> float | None:
 
 def _first_test(decisions: ScoredDecisions, points: Sequence[CurvePoint], risk: float, confidence: float) -> int:
     """The index of the first threshold to test: see `threshold_for_risk`."""
-    passing = [len(np.unique(decisions.episodes[decisions.scores >= point.threshold])) for point in points]
+    passing = [_trials(decisions, point.threshold) for point in points]
     recognised = [i for i, trials in enumerate(passing) if upper_bound(risk / 2, trials, confidence) <= risk]
     return recognised[0] if recognised else passing.index(max(passing))
 
 
+def _trials(decisions: ScoredDecisions, threshold: float) -> float:
+    """The effective number of episodes among the decisions that pass: as many as there are, where all weigh the same."""
+    passes = decisions.scores >= threshold
+    return effective_number(np.bincount(decisions.episodes[passes], decisions.weights[passes]))
+
+
 def _episodes_needed(risk: float, confidence: float) -> int:
-    """The fewest trials whose flawless record bounds the rate by `risk`: `z^2 / (n + z^2) <= risk`."""
-    return math.ceil(NormalDist().inv_cdf(confidence) ** 2 * (1 - risk) / risk - 1e-9)
+    """The fewest trials whose flawless record bounds the rate by `risk`: `(1 - risk)^n <= 1 - confidence`."""
+    return math.ceil(math.log1p(-confidence) / math.log1p(-risk) - 1e-9)

@@ -43,6 +43,35 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     return Interval(estimate=rate, low=low, high=high)
 
 
+def clopper_pearson_bound(successes: float, trials: float, confidence: float = 0.95) -> float:
+    """The one-sided upper bound of a success rate that is too small at most one time in `1 / (1 - confidence)`, whatever the rate.
+
+    The rate at which as few successes have the probability `1 - confidence`: the quantile of `Beta(successes + 1, trials - successes)`
+    (Clopper and Pearson 1934). Wilson's bound only keeps its confidence on average over rates, and near 0 is too small. Of weighted
+    trials both numbers may be fractions: see `effective_number`.
+
+    Raises:
+        ValueError: When there are no trials, or successes are not between 0 and trials.
+    """
+    if not (trials > 0 and 0 <= successes <= trials):
+        raise ValueError(f"need 0 <= successes <= trials and trials above 0, got {successes} of {trials}")
+    level, low, high = _checked_confidence(confidence), successes / trials, 1.0
+    while successes < trials and high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _beta_share(middle, successes + 1, trials - successes) < level else (low, middle)
+    return high
+
+
+def effective_number(weights: ArrayLike) -> float:
+    """How many equal weights have a mean as uncertain as these: `(sum w)^2 / sum w^2` (Kish 1965); 0 where none is above 0.
+
+    Args:
+        weights: At least 0, shape (samples,).
+    """
+    values = _values(weights)
+    return float(values.sum() ** 2 / np.square(values).sum()) if values.any() else 0.0
+
+
 def mcnemar_exact(first_only: int, second_only: int) -> float:
     """The two-sided p-value that two paired success rates are equal.
 
@@ -175,6 +204,22 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float:
     if scale == 0:
         raise ValueError("rank correlation is undefined when one side is constant")
     return float(left @ right) / scale
+
+
+def _beta_share(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function `I_x(a, b)`: the share of `Beta(a, b)` below x in (0, 1), for a, b > 0.
+
+    By the continued fraction of DLMF 8.17.22, on the side where it converges quickly, from its far end to its beginning.
+    """
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _beta_share(1 - x, b, a)
+    fraction = 1.0
+    for m in range(int(50 + 5 * math.sqrt(a + b)), 0, -1):
+        odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        fraction = 1 + odd / (1 + even / fraction)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    return math.exp(log_front) / (a * fraction)
 
 
 def _ranks(values: Values) -> Values:

@@ -123,13 +123,20 @@ class Allowance:
         self._less("solver steps of the futures", steps, usual)
         return count, None if steps == usual else steps
 
-    def revisions(self, most: int, steps: int | None) -> int:
-        """Candidates of a second round, all scored and imagined in as many steps as the first; 0 for no revision."""
+    def revisions(self, most: int, steps: int | None, futures_of: Callable[[int], int]) -> int:
+        """Candidates of a second round; 0 for no revision.
+
+        Args:
+            most: Wanted.
+            steps: Solver steps of a future, as in the first round; None for the usual number.
+            futures_of: From candidates, all of which are scored, to how many of them are imagined.
+        """
         timings = self._timings
         if self._limit_ms is None or timings is None:
             return most
         steps = steps or timings.simulator_steps
-        count = next((n for n in range(most, 0, -1) if self._fits(self._round_ms(n, True) + timings.simulate.of(n, steps))), 0)
+        costs = ((n, self._round_ms(n, True) + timings.simulate.of(futures_of(n), steps)) for n in range(most, 0, -1))
+        count = next((n for n, expected_ms in costs if self._fits(expected_ms)), 0)
         self._less("revised candidates", count, most)
         return count
 

@@ -173,7 +173,7 @@ class Planner:
             return replace(plan, first=first, choice="simulated", chosen=best, peak=peak)
         best, promise, peak = most_promising(first, config.gate.margin)
         plan = replace(plan, first=first, choice="simulated", chosen=best, steps=self._until(peak), peak=peak)
-        num_revised = allowance.revisions(config.num_candidates, simulator_steps) if rules.revises else 0
+        num_revised = allowance.revisions(config.num_candidates, simulator_steps, config.futures_of) if rules.revises else 0
         if num_revised == 0:
             return plan
 
