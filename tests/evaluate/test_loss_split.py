@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -63,6 +64,12 @@ def test_missing_modes_and_foreign_episodes_are_refused() -> None:
     with pytest.raises(RecordsError, match="no episode was run in all"):
         split_loss(elsewhere)
     assert set(NEEDED) == set(SOLVED)
+
+
+def test_two_checkpoints_are_not_one_split() -> None:
+    mixed = [replace(one, checkpoint=one.result.mode[:1]) for one in records()]
+    with pytest.raises(RecordsError, match="of checkpoints s and u"):
+        split_loss(mixed)
 
 
 def test_the_table_says_everything() -> None:

@@ -9,7 +9,7 @@ from fake_traces import fake_trace
 
 from tau0.evaluate.episodes import EpisodeResult
 from tau0.evaluate.loss_split import NEEDED, split_loss
-from tau0.evaluate.records import EpisodeRecord
+from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_process import funnel_figure, timings_figure
 from tau0.evaluate.report_results import headline_mode, loss_figure, ordered_modes, records_of, results_figure
 
@@ -36,6 +36,17 @@ def test_modes_are_compared_with_the_simplest_whatever_their_order() -> None:
     assert (full["is_headline"], oracle["is_headline"], oracle["is_oracle"]) == (True, False, True)
     assert figure["headline"]["mode"] == "full"
     assert figure["spread"] >= abs(oracle["gain"]["high"])
+
+
+def test_episodes_of_two_checkpoints_are_not_compared_as_one() -> None:
+    records = [
+        dataclasses.replace(one, checkpoint="x" if one.result.mode == "single" else "y") for one in _records({"single": 5, "full": 5})
+    ]
+    with pytest.raises(RecordsError, match="of checkpoints x and y"):
+        results_figure(records)
+    mixed = [*_records({"full": 5}), dataclasses.replace(_record("reach-v3", 77, "full", True), fingerprint="g")]
+    with pytest.raises(RecordsError, match="mode full are of checkpoints or settings f and g"):
+        results_figure(mixed)
 
 
 def test_the_sentence_says_what_chance_could_do() -> None:

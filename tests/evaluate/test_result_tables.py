@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,23 @@ def test_settings_are_read_strictly(settings: str, said: str, tmp_path: Path) ->
     (tmp_path / "tables.toml").write_text(settings)
     with pytest.raises(RecordsError, match=said):
         read_tables(tmp_path / "tables.toml")["a"]()
+
+
+def test_a_table_is_of_one_checkpoint_and_in_each_mode_of_one_setting(tmp_path: Path) -> None:
+    plain = [replace(record(seed, success=True, mode="single"), checkpoint="x") for seed in range(2)]
+    settings = tmp_path / "tables.toml"
+    settings.write_text('[a]\nkind = "success"\nfiles = ["a.jsonl", "b.jsonl"]\n')
+    written(tmp_path / "a.jsonl", plain)
+    written(tmp_path / "b.jsonl", [record(2, success=True, mode="single"), replace(record(0, success=True), checkpoint="x")])
+    assert "3/3" in read_tables(settings)["a"]()
+    (tmp_path / "b.jsonl").unlink()
+    written(tmp_path / "b.jsonl", [replace(record(0, success=True), checkpoint="y")])
+    with pytest.raises(RecordsError, match="of checkpoints x and y"):
+        read_tables(settings)["a"]()
+    (tmp_path / "b.jsonl").unlink()
+    written(tmp_path / "b.jsonl", [replace(record(7, success=True, mode="single"), fingerprint="b")])
+    with pytest.raises(RecordsError, match="mode single are of checkpoints or settings a and b"):
+        read_tables(settings)["a"]()
 
 
 def test_the_gate_saves_what_it_did_not_simulate(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from tau0.evaluate.one_evaluation import check_one_evaluation
 from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_words import plural
 from tau0.evaluate.statistics import Interval, paired_difference
@@ -77,8 +78,9 @@ def split_loss(records: Sequence[EpisodeRecord], seed: int = 0) -> LossSplit:
         seed: Of the bootstrap.
 
     Raises:
-        RecordsError: A mode is missing, or no episode was run in all of them.
+        RecordsError: A mode is missing, no episode was run in all of them, or they are not of one evaluation.
     """
+    check_one_evaluation(records)
     solved: dict[str, dict[tuple[str, int, str | None], bool]] = {mode: {} for mode in NEEDED}
     for record in records:
         if record.result.mode in solved:

@@ -9,6 +9,7 @@ from typing import Any
 from tau0.evaluate.episodes import EpisodeResult
 from tau0.evaluate.groups import group_rate, whole_groups
 from tau0.evaluate.loss_split import NEEDED, LossSplit, split_loss
+from tau0.evaluate.one_evaluation import check_one_evaluation
 from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_words import plural, signed_points
 from tau0.evaluate.statistics import Interval
@@ -64,7 +65,11 @@ def results_figure(records: Sequence[EpisodeRecord], groups: Mapping[str, Sequen
     Args:
         records: At least one. Modes are compared with the simplest one that is there, episode by episode.
         groups: Name to tasks: those of which every task was run get a row of their own.
+
+    Raises:
+        RecordsError: They are not of one evaluation.
     """
+    check_one_evaluation(records)
     rank = {mode: i for i, mode in enumerate(ordered_modes([record.result.mode for record in records]))}
     ordered = sorted(records, key=lambda record: rank[record.result.mode])
     summaries = summarize(ordered)

@@ -14,6 +14,7 @@ from tau0.evaluate.compare import side_by_side
 from tau0.evaluate.document import Tables
 from tau0.evaluate.gate_savings import gate_savings
 from tau0.evaluate.loss_split import split_loss
+from tau0.evaluate.one_evaluation import check_one_evaluation
 from tau0.evaluate.records import EpisodeRecord, RecordsError, read_records
 from tau0.evaluate.settings_file import STRICT, known, read_settings
 from tau0.evaluate.statistics import Interval, wilson_interval
@@ -124,6 +125,7 @@ def _made(table: Table, folder: Path) -> Callable[[], str]:
 def success_text(table: SuccessTable, folder: Path) -> str:
     """Markdown of a `SuccessTable`."""
     records = _read(folder, table.files)
+    check_one_evaluation(records)
     there = list(dict.fromkeys(record.result.mode for record in records))
     modes = [known(mode, there, "mode") for mode in table.modes] or there
     summaries = summarize([record for mode in modes for record in records if record.result.mode == mode])
@@ -216,7 +218,7 @@ def _suite_mean(summary: ModeSummary, suite: str, tasks: Sequence[str]) -> float
 
 
 def _read(folder: Path, names: Sequence[str]) -> list[EpisodeRecord]:
-    """Episodes of several files. Raises `RecordsError` where one is missing, or two hold the same episode with other settings."""
+    """Episodes of several files. Raises `RecordsError` where one is missing."""
     records = []
     for name in names:
         if not (folder / name).is_file():
