@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,9 +80,25 @@ def test_equals_go_to_the_first_and_without_hope_the_agent_decides() -> None:
 def test_a_gated_oracle_only_picks_where_the_gate_fails() -> None:
     for passes, choice in ((True, "rcs"), (False, "oracle")):
         world = world_at(1)
-        decision = entered(Rehearsal(GuessingAgent(passes=passes), "gate", "oracle-gated"), world).decide(world.observe())
+        decision = entered(Rehearsal(GuessingAgent(passes=passes, imagined=4), "gate", "oracle-gated"), world).decide(world.observe())
         assert decision.choice == choice
         assert decision.proposals.outcomes is not None
+
+
+def test_a_gated_oracle_picks_among_what_was_imagined() -> None:
+    picks = []
+    for seed in range(6):
+        world = world_at(seed)
+        agent = GuessingAgent(num=8, passes=False, imagined=3)
+        decision = entered(Rehearsal(agent, "gate", "oracle-gated"), world, seed).decide(world.observe())
+        outcomes = decision.proposals.outcomes
+        assert outcomes is not None
+        assert decision.chosen == int(outcomes[:3].argmin())
+        picks.append(int(outcomes.argmin()))
+    assert max(picks) >= 3
+    decision = entered(Rehearsal(GuessingAgent(passes=False), "gate", "oracle-gated"), world_at(1)).decide(world_at(1).observe())
+    assert (decision.choice, decision.chosen) == ("rcs", 0)
+    assert best_outcome(np.array([np.inf, 3.0], np.float32), np.array([True, False])) is None
 
 
 def test_watching_changes_nothing_and_an_oracle_is_better() -> None:
@@ -132,5 +149,9 @@ def test_an_oracle_has_a_fingerprint_of_its_own_and_watching_has_none(tmp_path: 
     assert RehearsalSpec(agent=spec, mode="rcs").fingerprint == spec.fingerprint
     marks = {oracle_spec(name, spec).fingerprint for name in ORACLES}
     assert len({spec.fingerprint, *marks}) == 1 + len(ORACLES)
+    some = replace(spec, search=replace(spec.search, num_futures=2))
+    for name, differs in (("oracle", False), ("oracle-gated", True)):
+        before = hashlib.sha256(f"{oracle_spec(name, some).agent.fingerprint} {name}".encode()).hexdigest()[:16]
+        assert (oracle_spec(name, some).fingerprint != before) == differs
     assert oracle_spec("oracle", spec).agent.mode == "rcs"
     assert oracle_spec("oracle-gated", spec).agent.mode == "unrevised"

@@ -54,7 +54,7 @@ class Evaluate:
         episodes: Initial states for each task.
         modes: single (the first plan drawn), random, medoid (the one in the middle), rcs (the most consistent), progress (the one that
             promises most when simulated), unrevised (rcs, and simulation where unsure), full (the same, and a revision), oracle (the best
-            when really tried), oracle-gated (tried where rcs is unsure).
+            when really tried), oracle-gated (the best of the imagined, where rcs is unsure).
         candidates: Plans drawn at each decision, in all modes but single.
         workers: Processes, each with one thread.
         max_steps: Control steps after which an episode has failed.

@@ -19,7 +19,7 @@ _PARTS = (
     ("solved by the first sample", None, "single", 1),
     ("covered by the proposals", None, "oracle", 1),
     ("lost: no candidate leads there", "oracle", None, -1),
-    ("lost: the score trusts a worse candidate", "oracle-gated", "oracle", -1),
+    ("lost: the score trusts or imagines worse candidates", "oracle-gated", "oracle", -1),
     ("lost: the simulator errs", "unrevised", "oracle-gated", -1),
     ("gained by revision", "unrevised", "full", 1),
     ("solved by the full loop", None, "full", 1),
@@ -62,14 +62,17 @@ def split_loss(records: Sequence[EpisodeRecord], seed: int = 0) -> LossSplit:
     With `S_m` the success rate of mode m on the same episodes (task, seed, instruction):
 
         S_full = 1 - (1 - S_oracle)                  no candidate leads there: the proposals
-                   - (S_oracle - S_gated)            the score let a worse candidate pass: ranking
+                   - (S_oracle - S_gated)            the score let a worse candidate pass, or be imagined instead: ranking
                    - (S_gated - S_unrevised)         the same decisions, imagined instead of tried: the simulator's error
                    + (S_full - S_unrevised)          revision
 
     where `oracle` executes at every decision the candidate that ends soonest in success when all are really executed and the expert goes
-    on after each; `oracle-gated` does so where the gate does not let the most consistent one pass, and executes that one elsewhere;
-    `unrevised` asks the simulator instead of the physics in exactly these decisions, and `full` then revises. The four parts add up by
-    construction. A part can have the other sign: the oracle looks one chunk ahead, and measures with an expert that acts unlike the policy.
+    on after each; `oracle-gated` does so where the gate does not let the most consistent one pass, among the candidates that are imagined
+    there, and executes the most consistent one elsewhere; `unrevised` asks the simulator instead of the physics about exactly these, and
+    `full` then revises. Where fewer are imagined than drawn (--futures), the score decides both what is trusted and what is imagined, so
+    what is lost because a candidate never was is the score's loss. The four parts add up by construction. A part can have the other sign:
+    the oracle looks one chunk ahead, and measures with an expert that acts unlike the policy. The simulator's part also holds what
+    `Rehearsal` names: an oracle may pick a candidate that stands still, and executes as many steps as it tried.
 
     Intervals: episodes are resampled within resampled tasks (`paired_difference`), for differences and rates alike.
 

@@ -25,14 +25,14 @@ MODES = {
     "unrevised": "imagines where unsure",
     "full": "imagines where unsure, and revises",
     "oracle": "tries all plans in the real physics",
-    "oracle-gated": "tries them where unsure",
+    "oracle-gated": "tries the imagined ones where unsure",
 }
 ORACLES = ("oracle", "oracle-gated")
 PART_WORDS = {
     "solved by the first sample": "What the policy does without thinking: one plan is drawn and executed.",
     "covered by the proposals": "What could be reached: of the plans drawn, the one is executed that really leads there soonest.",
     "lost: no candidate leads there": "Not even the best of the plans drawn would have done.",
-    "lost: the score trusts a worse candidate": "A good plan was among them, but another was believed in and let through the gate.",
+    "lost: the score trusts or imagines worse candidates": "A good plan was drawn, but others were believed in: executed, or imagined.",
     "lost: the simulator errs": "The gate asked for a second thought, and what was imagined misled.",
     "gained by revision": "Planning again from the most promising future.",
     "solved by the full loop": "Propose, score, imagine where unsure, revise.",
