@@ -11,6 +11,7 @@ from rich.console import Console
 from tau0.evaluate.episodes import EpisodeResult
 from tau0.evaluate.loss_split import NEEDED, loss_table, split_loss
 from tau0.evaluate.records import EpisodeRecord, RecordsError
+from tau0.evaluate.statistics import wilson_interval
 
 SOLVED = {
     "single": "0110010000",
@@ -64,6 +65,21 @@ def test_missing_modes_and_foreign_episodes_are_refused() -> None:
     with pytest.raises(RecordsError, match="no episode was run in all"):
         split_loss(elsewhere)
     assert set(NEEDED) == set(SOLVED)
+
+
+def test_rates_have_the_intervals_of_rates_and_nothing_lost_has_none() -> None:
+    always = [replace(one, result=replace(one.result, success=one.result.mode != "single")) for one in records()]
+    parts = {part.name: part for part in split_loss(always).parts}
+    assert parts["covered by the proposals"].share == wilson_interval(10, 10)
+    assert parts["solved by the first sample"].share == wilson_interval(0, 10)
+    assert parts["lost: no candidate leads there"].share.low == -wilson_interval(0, 10).high
+    out = io.StringIO()
+    Console(file=out, width=120).print(loss_table(split_loss(always)))
+    text = out.getvalue()
+    assert "100% [72%, 100%]" in text
+    assert text.count("+0.0 points, no episode differs") == 3
+    assert "[+0.0, +0.0]" not in text
+    assert "-0.0" not in text
 
 
 def test_two_checkpoints_are_not_one_split() -> None:

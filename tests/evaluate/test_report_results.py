@@ -61,6 +61,15 @@ def test_the_sentence_says_what_chance_could_do() -> None:
     assert results_figure(_records({"full": 5}))["verdict"] == ""
 
 
+def test_where_no_episode_differs_there_is_no_interval() -> None:
+    figure = results_figure(_records({"single": 5, "full": 5}))
+    assert "(no episode differs; 0 only with" in figure["verdict"]
+    assert (figure["headline"]["gain"]["ends"], figure["headline"]["gain"]["aside"]) == ("no episode differs", "no episode differs")
+    parts = loss_figure(_records(dict.fromkeys(NEEDED, 5)))
+    assert parts is not None
+    assert [part["ends"] for part in parts["parts"][3:6]] == ["no episode differs"] * 3
+
+
 def test_strips_show_the_same_seed_in_the_same_place() -> None:
     records = [_record("reach-v3", 0, "single", True), _record("reach-v3", 2, "single", False), _record("reach-v3", 1, "full", True)]
     (row,) = results_figure(records)["tasks"]

@@ -117,7 +117,9 @@ def test_the_gate_saves_what_it_did_not_simulate(tmp_path: Path) -> None:
     written(tmp_path / "gated.jsonl", [*gated, record(9, success=True, simulated=7)])
     written(tmp_path / "always.jsonl", always)
     (tmp_path / "tables.toml").write_text('[gate]\nkind = "gate"\ngated = "gated.jsonl"\nalways = "always.jsonl"\n')
-    assert "| simulations saved | 75% [75, 75] | |" in read_tables(tmp_path / "tables.toml")["gate"]()
+    text = read_tables(tmp_path / "tables.toml")["gate"]()
+    assert "| simulations saved | 75% [75, 75] | |" in text
+    assert "| gain over never passing | +0.0 points, no episode differs | |" in text
 
 
 def test_groups_are_means_over_tasks(tmp_path: Path) -> None:

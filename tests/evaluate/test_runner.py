@@ -201,6 +201,12 @@ def test_the_table_pairs_episodes_and_reads_the_same_everywhere(serial: list[Epi
     assert table.row_count == markdown.count("\n| ") - 1
 
 
+def test_a_mode_that_differs_in_nothing_has_no_interval(serial: list[EpisodeRecord]) -> None:
+    single = [record for record in serial if record.result.mode == "single"]
+    twin = [replace(record, result=replace(record.result, mode="twin")) for record in single]
+    assert "+0.0 points, no episode differs" in success_markdown(summarize([*single, *twin]))
+
+
 def test_modes_that_share_no_episode_are_not_compared(serial: list[EpisodeRecord]) -> None:
     apart = [r for r in serial if (r.result.mode == "single") == (r.result.task == "reach")]
     single, full = summarize(apart)

@@ -9,9 +9,10 @@ import numpy as np
 from rich.table import Table
 
 from tau0.evaluate.one_evaluation import check_one_evaluation
+from tau0.evaluate.points import points_text
 from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_words import plural
-from tau0.evaluate.statistics import Interval, paired_difference
+from tau0.evaluate.statistics import Interval, paired_difference, wilson_interval
 
 NEEDED = ("single", "unrevised", "full", "oracle", "oracle-gated")
 
@@ -32,7 +33,8 @@ class LossPart:
 
     Attributes:
         name: In words.
-        share: Of all episodes, with a bootstrap interval clustered by task; losses are negative.
+        share: Of all episodes; losses are negative. Of a rate with Wilson's interval, and of what is lost because no candidate leads
+            there, which is what a rate lacks of 1; of the others, with a bootstrap interval clustered by task.
         is_rate: A success rate, not a difference of two.
     """
 
@@ -74,7 +76,8 @@ def split_loss(records: Sequence[EpisodeRecord], seed: int = 0) -> LossSplit:
     the oracle looks one chunk ahead, and measures with an expert that acts unlike the policy. The simulator's part also holds what
     `Rehearsal` names: an oracle may pick a candidate that stands still, and executes as many steps as it tried.
 
-    Intervals: episodes are resampled within resampled tasks (`paired_difference`), for differences and rates alike.
+    Intervals: Wilson's for rates, whose trials are episodes; for differences episodes are resampled within resampled tasks
+    (`paired_difference`).
 
     Args:
         records: Of the modes `NEEDED`, others are ignored. Only episodes that all of them have run count.
@@ -97,25 +100,29 @@ def split_loss(records: Sequence[EpisodeRecord], seed: int = 0) -> LossSplit:
     values = {mode: np.array([outcomes[key] for key in shared], np.float64) for mode, outcomes in solved.items()}
     parts = []
     for name, before, after, sign in _PARTS:
-        first = np.zeros(len(shared)) if before is None else values[before]
-        second = np.ones(len(shared)) if after is None else values[after]
-        difference = paired_difference(first, second, tasks, np.random.default_rng(seed))
-        parts.append(LossPart(name=name, share=_signed(difference, sign), is_rate=before is None))
+        if before is not None and after is not None:
+            share = paired_difference(values[before], values[after], tasks, np.random.default_rng(seed))
+        else:
+            counted = values[after] if after is not None else 1 - values[str(before)]
+            share = wilson_interval(int(counted.sum()), len(shared))
+        parts.append(LossPart(name=name, share=_signed(share, sign), is_rate=before is None))
     return LossSplit(episodes=len(shared), tasks=len(set(tasks)), parts=tuple(parts))
 
 
 def loss_table(split: LossSplit) -> Table:
     """The split for a terminal."""
     counted = f"{plural(split.episodes, 'episode')} of {plural(split.tasks, 'task')}"
-    caption = "Covered - lost + gained = solved by the full loop. 95% intervals: episodes and tasks drawn again."
+    caption = (
+        "Covered - lost + gained = solved by the full loop. Intervals are 95%: Wilson's for rates, for differences episodes and tasks "
+        "drawn again."
+    )
     table = Table(title=f"where success is lost, {counted}", caption=caption)
     table.add_column("part")
     table.add_column("share of episodes", justify="right")
     for part in split.parts:
         low, high = part.share.low, part.share.high
         text = f"{part.share.estimate:.0%} [{low:.0%}, {high:.0%}]"
-        signed = f"{100 * part.share.estimate:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-        table.add_row(part.name, text if part.is_rate else signed)
+        table.add_row(part.name, text if part.is_rate else points_text(part.share))
     return table
 
 

@@ -10,6 +10,7 @@ from tau0.evaluate.episodes import EpisodeResult
 from tau0.evaluate.groups import group_rate, whole_groups
 from tau0.evaluate.loss_split import NEEDED, LossSplit, split_loss
 from tau0.evaluate.one_evaluation import check_one_evaluation
+from tau0.evaluate.points import all_alike, says_nothing_of_others
 from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_words import plural, signed_points
 from tau0.evaluate.statistics import Interval
@@ -151,7 +152,8 @@ def _gain(comparison: Comparison, first: str) -> dict[str, Any]:
         "is_sure": _is_sure(comparison),
         "over": first,
         "words": signed_points(comparison.difference.estimate),
-        "ends": f"{signed_points(comparison.difference.low)} to {signed_points(comparison.difference.high)}",
+        "ends": _difference_ends(comparison.difference),
+        "aside": _aside(comparison.difference),
         **_percent(comparison.difference),
     }
 
@@ -206,7 +208,7 @@ def _verdict(headline: ModeSummary, first: str) -> str:
     more = "more" if difference.estimate > 0 else "fewer"
     amount = f"{100 * abs(difference.estimate):.1f} points {more} than" if gain.gained != gain.lost else "as many as"
     start = f"On the same {plural(gain.pairs, 'initial state')}, “{headline.mode}” solves {amount} “{first}”"
-    ends = f"95% interval {signed_points(difference.low)} to {signed_points(difference.high)}"
+    ends = _aside(difference)
     counts = f"{gain.gained} only with “{headline.mode}”, {gain.lost} only with “{first}”"
     return f"{start} ({ends}; {counts}; {_p_text(gain.p_value)}). {_chance(gain)}"
 
@@ -251,4 +253,14 @@ def _loss_parts(split: LossSplit) -> list[dict[str, Any]]:
 def _ends(share: Interval, *, is_rate: bool) -> str:
     if is_rate:
         return f"{100 * share.low:.0f} to {100 * share.high:.0f}%"
-    return f"{signed_points(share.low)} to {signed_points(share.high)}"
+    return _difference_ends(share)
+
+
+def _difference_ends(difference: Interval) -> str:
+    if says_nothing_of_others(difference):
+        return all_alike(difference)
+    return f"{signed_points(difference.low)} to {signed_points(difference.high)}"
+
+
+def _aside(difference: Interval) -> str:
+    return _difference_ends(difference) if says_nothing_of_others(difference) else f"95% interval {_difference_ends(difference)}"

@@ -15,6 +15,7 @@ from tau0.evaluate.document import Tables
 from tau0.evaluate.gate_savings import gate_savings
 from tau0.evaluate.loss_split import split_loss
 from tau0.evaluate.one_evaluation import check_one_evaluation
+from tau0.evaluate.points import points_text
 from tau0.evaluate.records import EpisodeRecord, RecordsError, read_records
 from tau0.evaluate.settings_file import STRICT, known, read_settings
 from tau0.evaluate.statistics import Interval, wilson_interval
@@ -172,7 +173,7 @@ def loss_text(table: LossTable, folder: Path) -> str:
     """Markdown of a `LossTable`."""
     split = split_loss(_read(folder, table.files))
     rows = [[f"share of {split.episodes} episodes", ""]]
-    rows += [[part.name, _percent(part.share) if part.is_rate else _points(part.share)] for part in split.parts]
+    rows += [[part.name, _percent(part.share) if part.is_rate else points_text(part.share)] for part in split.parts]
     return markdown(rows)
 
 
@@ -189,11 +190,13 @@ def re_spaced(line: str) -> str:
 
 
 def comparison_text(comparison: Comparison | None) -> str:
-    """Such as "+4.0 points [-3.5, +13.5], 21 won, 13 lost, p = 0.23"; empty for None."""
+    """Such as "+4.0 points [-3.5, +13.5], 21 won, 13 lost, p = 0.23" or "+0.0 points, no episode differs"; empty for None."""
     if comparison is None:
         return ""
+    if comparison.gained == comparison.lost == 0:
+        return points_text(comparison.difference)
     won = f"{comparison.gained} won, {comparison.lost} lost, {p_text(comparison.p_value)}"
-    return f"{_points(comparison.difference)}, {won}"
+    return f"{points_text(comparison.difference)}, {won}"
 
 
 def p_text(p_value: float) -> str:
@@ -249,7 +252,3 @@ def _average(summary: ModeSummary, is_strong: bool) -> str:
 
 def _percent(interval: Interval) -> str:
     return f"{interval.estimate:.0%} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
-
-
-def _points(interval: Interval) -> str:
-    return f"{100 * interval.estimate:+.1f} points [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
