@@ -14,6 +14,7 @@ from fake_closed_loop import PointWorld
 from tau0.evaluate.agreement import agreement_table, agreements, choice_concordance, concordance
 from tau0.evaluate.episodes import EpisodeResult, Inhabitant, run_episode
 from tau0.evaluate.oracle import ORACLES, Rehearsal, RehearsalSpec, best_outcome, oracle_spec
+from tau0.evaluate.records import RecordsError
 from tau0.evaluate.runner import episodes_of, evaluate
 from tau0.evaluate.trace import read_traces
 from tau0.evaluate.workers import Recording
@@ -129,6 +130,22 @@ def test_outcomes_survive_the_disk_and_say_which_beliefs_are_true(tmp_path: Path
     assert shares["errs", "score"] < 0.2
     assert shares["errs", "choice"] < shares["guesses", "choice"] < shares["knows", "choice"]
     assert agreement_table(list(found.values())).row_count == 5
+
+
+def test_each_wording_has_traces_and_an_agreement_of_its_own(tmp_path: Path) -> None:
+    source, recording = GuessingSource(mode="knows", scores="true"), Recording(folder=tmp_path / "traces")
+    plain, said = (
+        evaluate(episodes_of(["touch"], range(3), words), [source], PointWorld, LIMIT, tmp_path / "out.jsonl", recording=recording)
+        for words in (None, "go there")
+    )
+    traces = read_traces(recording.folder)
+    assert sorted(trace.instruction for trace in traces) == ["do touch"] * 3 + ["go there"] * 3
+    assert (recording.folder / "episode-touch-0000-knows").is_dir()
+    assert len(list(recording.folder.glob("episode-touch-0000-knows-said-*"))) == 1
+    for records in (plain, said):
+        assert [one.of for one in agreements(recording.folder, records)] == [sum(r.result.decisions for r in records)] * 2
+    with pytest.raises(RecordsError, match="mix the training wording and others"):
+        agreements(recording.folder, [*plain, *said])
 
 
 def test_concordance_counts_pairs() -> None:

@@ -49,6 +49,17 @@ def test_episodes_of_two_checkpoints_are_not_compared_as_one() -> None:
         results_figure(mixed)
 
 
+def test_wordings_are_not_counted_together() -> None:
+    plain = _records({"single": 5, "full": 5})
+    with pytest.raises(RecordsError, match="mix the training wording and others"):
+        results_figure([*plain, *(dataclasses.replace(one, requested_instruction="go") for one in plain)])
+    said = [dataclasses.replace(one, result=dataclasses.replace(one.result, instruction="go")) for one in plain[:1]]
+    with pytest.raises(RecordsError, match="reach-v3, seed 0, mode single is there with two wordings, 'do it' and 'go'"):
+        results_figure([*plain, *said])
+    turns = [dataclasses.replace(one, requested_instruction=f"go {one.result.seed}") for one in plain]
+    assert results_figure(turns)["num_episodes"] == 20
+
+
 def test_the_sentence_says_what_chance_could_do() -> None:
     sure = results_figure(_records({"single": 5, "full": 9}))["verdict"]
     assert "40.0 points more than “single”" in sure

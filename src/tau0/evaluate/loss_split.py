@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
-from tau0.evaluate.one_evaluation import check_one_evaluation
+from tau0.evaluate.one_evaluation import check_one_evaluation, check_one_wording
 from tau0.evaluate.points import points_text
 from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_words import plural
@@ -84,9 +84,10 @@ def split_loss(records: Sequence[EpisodeRecord], seed: int = 0) -> LossSplit:
         seed: Of the bootstrap.
 
     Raises:
-        RecordsError: A mode is missing, no episode was run in all of them, or they are not of one evaluation.
+        RecordsError: A mode is missing, no episode was run in all of them, or they are not of one evaluation and wording.
     """
     check_one_evaluation(records)
+    check_one_wording(records)
     solved: dict[str, dict[tuple[str, int, str | None], bool]] = {mode: {} for mode in NEEDED}
     for record in records:
         if record.result.mode in solved:

@@ -26,5 +26,23 @@ def check_one_evaluation(records: Sequence[EpisodeRecord]) -> None:
             )
 
 
+def check_one_wording(records: Sequence[EpisodeRecord]) -> None:
+    """Raises `RecordsError` where some records are of the world's own wording and some of others, or one initial state of two wordings.
+
+    Wordings that take turns from seed to seed, as held-out ones do, are one evaluation.
+    """
+    advice = "evaluate each wording with an --out of its own"
+    if len({record.requested_instruction is None for record in records}) > 1:
+        raise RecordsError(f"these episodes mix the training wording and others, and one table would count them together: {advice}")
+    told: dict[tuple[str, int, str], str] = {}
+    for result in (record.result for record in records):
+        words = told.setdefault((result.task, result.seed, result.mode), result.instruction)
+        if words != result.instruction:
+            raise RecordsError(
+                f"{result.task}, seed {result.seed}, mode {result.mode} is there with two wordings, {words!r} and "
+                f"{result.instruction!r}: {advice}"
+            )
+
+
 def _kinds(values: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(value for value in values if value))

@@ -9,7 +9,7 @@ from typing import Any
 from tau0.evaluate.episodes import EpisodeResult
 from tau0.evaluate.groups import group_rate, whole_groups
 from tau0.evaluate.loss_split import NEEDED, LossSplit, split_loss
-from tau0.evaluate.one_evaluation import check_one_evaluation
+from tau0.evaluate.one_evaluation import check_one_evaluation, check_one_wording
 from tau0.evaluate.points import all_alike, says_nothing_of_others
 from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_words import plural, signed_points
@@ -68,9 +68,10 @@ def results_figure(records: Sequence[EpisodeRecord], groups: Mapping[str, Sequen
         groups: Name to tasks: those of which every task was run get a row of their own.
 
     Raises:
-        RecordsError: They are not of one evaluation.
+        RecordsError: They are not of one evaluation, or mix wordings.
     """
     check_one_evaluation(records)
+    check_one_wording(records)
     rank = {mode: i for i, mode in enumerate(ordered_modes([record.result.mode for record in records]))}
     ordered = sorted(records, key=lambda record: rank[record.result.mode])
     summaries = summarize(ordered)

@@ -14,7 +14,7 @@ from tau0.evaluate.compare import side_by_side
 from tau0.evaluate.document import Tables
 from tau0.evaluate.gate_savings import gate_savings
 from tau0.evaluate.loss_split import split_loss
-from tau0.evaluate.one_evaluation import check_one_evaluation
+from tau0.evaluate.one_evaluation import check_one_evaluation, check_one_wording
 from tau0.evaluate.points import points_text
 from tau0.evaluate.records import EpisodeRecord, RecordsError, read_records
 from tau0.evaluate.settings_file import STRICT, known, read_settings
@@ -127,6 +127,7 @@ def success_text(table: SuccessTable, folder: Path) -> str:
     """Markdown of a `SuccessTable`."""
     records = _read(folder, table.files)
     check_one_evaluation(records)
+    check_one_wording(records)
     there = list(dict.fromkeys(record.result.mode for record in records))
     modes = [known(mode, there, "mode") for mode in table.modes] or there
     summaries = summarize([record for mode in modes for record in records if record.result.mode == mode])
