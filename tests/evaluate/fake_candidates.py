@@ -15,10 +15,20 @@ CHUNK = 3
 
 
 class GuessingAgent:
-    """Draws directions at random, `goodness` of the way towards the goal, and executes the first. Scores by chance or by the truth."""
+    """Draws directions at random, `goodness` of the way towards the goal, and executes the first. Scores by chance or by the truth.
 
-    def __init__(self, num: int = 4, goodness: float = 0.3, scores: Literal["none", "true", "wrong"] = "none", passes: bool = True) -> None:
-        self._num, self._goodness, self._scores, self._passes = num, goodness, scores, passes
+    Where its gate does not pass, the first `imagined` candidates are said to have been simulated.
+    """
+
+    def __init__(
+        self,
+        num: int = 4,
+        goodness: float = 0.3,
+        scores: Literal["none", "true", "wrong"] = "none",
+        passes: bool = True,
+        imagined: int = 0,
+    ) -> None:
+        self._num, self._goodness, self._scores, self._passes, self._imagined = num, goodness, scores, passes, imagined
         self._rng = np.random.default_rng(0)
 
     def reset(self, seed: int) -> None:
@@ -31,10 +41,14 @@ class GuessingAgent:
         truth = -np.linalg.norm(observation.state - 0.1 * wish.sum(axis=1), axis=1).astype(np.float32)
         scores = {"none": None, "true": truth, "wrong": -truth}[self._scores]
         chosen = 0 if scores is None else int(scores.argmax())
+        progress = None
+        if self._imagined and not self._passes:
+            progress = np.full((self._num, CHUNK), np.nan, np.float32)
+            progress[: self._imagined] = 0.5
         return Decision(
             step=observation.step,
             mode="rcs",
-            proposals=Candidates(actions=wish, scores=scores),
+            proposals=Candidates(actions=wish, scores=scores, progress=progress),
             choice="rcs",
             chosen=chosen,
             chunk=ActionChunk(actions=wish[chosen], control_hz=10.0),

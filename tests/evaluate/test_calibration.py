@@ -214,3 +214,9 @@ def test_the_picture_is_a_document() -> None:
     assert kinds.count("polyline") == 1
     assert kinds.count("circle") == 1
     assert "nan" not in svg
+
+
+def test_decisions_with_and_without_outcomes_are_not_mixed() -> None:
+    tried, untried = decision(0.5, outcome=9.0, expert_steps=9.0), decision(0.4)
+    with pytest.raises(CalibrationError, match="2 of 3 decisions were recorded without --outcomes and the others with it"):
+        scored_decisions([trace(0, [tried, untried]), trace(1, [untried])], named)

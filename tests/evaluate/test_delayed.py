@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from fake_closed_loop import POINT, PointWorld, SteeringAgent, SteeringSource
 
 from tau0.cli.arguments import EXECUTORS
-from tau0.cli.realtime import make_guard
+from tau0.checkpoint import Checkpoint, save
+from tau0.cli.realtime import Realtime, make_guard
 from tau0.contract import ContractError, Decision, Observation
 from tau0.evaluate.delay_table import delay_markdown, delay_table, summarize_delays
 from tau0.evaluate.delayed import Delay, DelayedSource, rms_jerk, run_delayed_episode
@@ -23,6 +25,7 @@ from tau0.evaluate.trace import read_traces
 from tau0.evaluate.workers import Recording
 from tau0.limits import SafetyLimits
 from tau0.plan.executor import KINDS, ExecutorConfig
+from tau0.worlds.registry import limits_of
 
 NONE = (None, None)
 LIMITS = SafetyLimits(
@@ -127,6 +130,26 @@ def test_a_suite_of_delays_is_recorded_paired_and_resumable(tmp_path: Path) -> N
     waits = evaluate(episodes[:1], [SteeringSource(mode="single", noise=0.3)], PointWorld, MAX_STEPS, tmp_path / "waits.jsonl")
     with pytest.raises(ValueError, match="its world waited"):
         summarize_delays(waits)
+
+
+def test_limits_of_the_checkpoints_own_are_another_evaluation() -> None:
+    plain = source("rtc", 100.0)
+    own = [replace(plain, own_limits=limits) for limits in (LIMITS, replace(LIMITS, speed=(0.5, 0.5)))]
+    assert len({plain.fingerprint, *(one.fingerprint for one in own)}) == 3
+    settings = f"{plain.agent.fingerprint} {sorted(asdict(plain.delay).items())}"
+    assert plain.fingerprint == hashlib.sha256(settings.encode()).hexdigest()[:16]
+
+
+def test_the_command_tells_limits_of_the_checkpoints_own(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    save(checkpoint, tmp_path / "tiny")
+    usual = limits_of(checkpoint.config.embodiment)
+    marks = []
+    for safety, own in ((None, None), (usual, None), (replace(usual, max_age_s=1.0), replace(usual, max_age_s=1.0))):
+        limited = replace(checkpoint, config=replace(checkpoint.config, safety=safety))
+        (made,) = Realtime(checkpoint="tiny", delay_ms=(100.0,), executors=("naive",))._sources(tmp_path / "tiny", limited)
+        assert made.own_limits == own
+        marks.append(made.fingerprint)
+    assert marks[0] == marks[1] != marks[2]
 
 
 def test_a_robot_that_nobody_can_hold_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from tau0.evaluate.episodes import EpisodeResult
 from tau0.evaluate.loss_split import NEEDED, loss_table, split_loss
 from tau0.evaluate.records import EpisodeRecord, RecordsError
+from tau0.evaluate.statistics import wilson_interval
 
 SOLVED = {
     "single": "0110010000",
@@ -40,7 +42,7 @@ def test_the_parts_add_up_to_what_the_full_loop_solves() -> None:
     assert shares["solved by the first sample"] == pytest.approx(rates["single"])
     assert shares["covered by the proposals"] == pytest.approx(0.9)
     assert shares["lost: no candidate leads there"] == pytest.approx(-0.1)
-    assert shares["lost: the score trusts a worse candidate"] == pytest.approx(-0.3)
+    assert shares["lost: the score trusts or imagines worse candidates"] == pytest.approx(-0.3)
     assert shares["lost: the simulator errs"] == pytest.approx(-0.2)
     assert shares["gained by revision"] == pytest.approx(0.2)
     parts = [share for name, share in shares.items() if name.startswith(("lost", "gained"))]
@@ -63,6 +65,27 @@ def test_missing_modes_and_foreign_episodes_are_refused() -> None:
     with pytest.raises(RecordsError, match="no episode was run in all"):
         split_loss(elsewhere)
     assert set(NEEDED) == set(SOLVED)
+
+
+def test_rates_have_the_intervals_of_rates_and_nothing_lost_has_none() -> None:
+    always = [replace(one, result=replace(one.result, success=one.result.mode != "single")) for one in records()]
+    parts = {part.name: part for part in split_loss(always).parts}
+    assert parts["covered by the proposals"].share == wilson_interval(10, 10)
+    assert parts["solved by the first sample"].share == wilson_interval(0, 10)
+    assert parts["lost: no candidate leads there"].share.low == -wilson_interval(0, 10).high
+    out = io.StringIO()
+    Console(file=out, width=120).print(loss_table(split_loss(always)))
+    text = out.getvalue()
+    assert "100% [72%, 100%]" in text
+    assert text.count("+0.0 points, no episode differs") == 3
+    assert "[+0.0, +0.0]" not in text
+    assert "-0.0" not in text
+
+
+def test_two_checkpoints_are_not_one_split() -> None:
+    mixed = [replace(one, checkpoint=one.result.mode[:1]) for one in records()]
+    with pytest.raises(RecordsError, match="of checkpoints s and u"):
+        split_loss(mixed)
 
 
 def test_the_table_says_everything() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fake_closed_loop import PointWorld
 from tau0.evaluate.agreement import agreement_table, agreements, choice_concordance, concordance
 from tau0.evaluate.episodes import EpisodeResult, Inhabitant, run_episode
 from tau0.evaluate.oracle import ORACLES, Rehearsal, RehearsalSpec, best_outcome, oracle_spec
+from tau0.evaluate.records import RecordsError
 from tau0.evaluate.runner import episodes_of, evaluate
 from tau0.evaluate.trace import read_traces
 from tau0.evaluate.workers import Recording
@@ -79,9 +81,25 @@ def test_equals_go_to_the_first_and_without_hope_the_agent_decides() -> None:
 def test_a_gated_oracle_only_picks_where_the_gate_fails() -> None:
     for passes, choice in ((True, "rcs"), (False, "oracle")):
         world = world_at(1)
-        decision = entered(Rehearsal(GuessingAgent(passes=passes), "gate", "oracle-gated"), world).decide(world.observe())
+        decision = entered(Rehearsal(GuessingAgent(passes=passes, imagined=4), "gate", "oracle-gated"), world).decide(world.observe())
         assert decision.choice == choice
         assert decision.proposals.outcomes is not None
+
+
+def test_a_gated_oracle_picks_among_what_was_imagined() -> None:
+    picks = []
+    for seed in range(6):
+        world = world_at(seed)
+        agent = GuessingAgent(num=8, passes=False, imagined=3)
+        decision = entered(Rehearsal(agent, "gate", "oracle-gated"), world, seed).decide(world.observe())
+        outcomes = decision.proposals.outcomes
+        assert outcomes is not None
+        assert decision.chosen == int(outcomes[:3].argmin())
+        picks.append(int(outcomes.argmin()))
+    assert max(picks) >= 3
+    decision = entered(Rehearsal(GuessingAgent(passes=False), "gate", "oracle-gated"), world_at(1)).decide(world_at(1).observe())
+    assert (decision.choice, decision.chosen) == ("rcs", 0)
+    assert best_outcome(np.array([np.inf, 3.0], np.float32), np.array([True, False])) is None
 
 
 def test_watching_changes_nothing_and_an_oracle_is_better() -> None:
@@ -114,6 +132,22 @@ def test_outcomes_survive_the_disk_and_say_which_beliefs_are_true(tmp_path: Path
     assert agreement_table(list(found.values())).row_count == 5
 
 
+def test_each_wording_has_traces_and_an_agreement_of_its_own(tmp_path: Path) -> None:
+    source, recording = GuessingSource(mode="knows", scores="true"), Recording(folder=tmp_path / "traces")
+    plain, said = (
+        evaluate(episodes_of(["touch"], range(3), words), [source], PointWorld, LIMIT, tmp_path / "out.jsonl", recording=recording)
+        for words in (None, "go there")
+    )
+    traces = read_traces(recording.folder)
+    assert sorted(trace.instruction for trace in traces) == ["do touch"] * 3 + ["go there"] * 3
+    assert (recording.folder / "episode-touch-0000-knows").is_dir()
+    assert len(list(recording.folder.glob("episode-touch-0000-knows-said-*"))) == 1
+    for records in (plain, said):
+        assert [one.of for one in agreements(recording.folder, records)] == [sum(r.result.decisions for r in records)] * 2
+    with pytest.raises(RecordsError, match="mix the training wording and others"):
+        agreements(recording.folder, [*plain, *said])
+
+
 def test_concordance_counts_pairs() -> None:
     outcomes = np.array([5.0, 7.0, np.inf, 5.0])
     assert concordance(np.array([3.0, 2.0, 1.0, 3.0]), outcomes) == 1.0
@@ -132,5 +166,9 @@ def test_an_oracle_has_a_fingerprint_of_its_own_and_watching_has_none(tmp_path: 
     assert RehearsalSpec(agent=spec, mode="rcs").fingerprint == spec.fingerprint
     marks = {oracle_spec(name, spec).fingerprint for name in ORACLES}
     assert len({spec.fingerprint, *marks}) == 1 + len(ORACLES)
+    some = replace(spec, search=replace(spec.search, num_futures=2))
+    for name, differs in (("oracle", False), ("oracle-gated", True)):
+        before = hashlib.sha256(f"{oracle_spec(name, some).agent.fingerprint} {name}".encode()).hexdigest()[:16]
+        assert (oracle_spec(name, some).fingerprint != before) == differs
     assert oracle_spec("oracle", spec).agent.mode == "rcs"
     assert oracle_spec("oracle-gated", spec).agent.mode == "unrevised"

@@ -9,7 +9,7 @@ from fake_traces import fake_trace
 
 from tau0.evaluate.episodes import EpisodeResult
 from tau0.evaluate.loss_split import NEEDED, split_loss
-from tau0.evaluate.records import EpisodeRecord
+from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_process import funnel_figure, timings_figure
 from tau0.evaluate.report_results import headline_mode, loss_figure, ordered_modes, records_of, results_figure
 
@@ -38,6 +38,28 @@ def test_modes_are_compared_with_the_simplest_whatever_their_order() -> None:
     assert figure["spread"] >= abs(oracle["gain"]["high"])
 
 
+def test_episodes_of_two_checkpoints_are_not_compared_as_one() -> None:
+    records = [
+        dataclasses.replace(one, checkpoint="x" if one.result.mode == "single" else "y") for one in _records({"single": 5, "full": 5})
+    ]
+    with pytest.raises(RecordsError, match="of checkpoints x and y"):
+        results_figure(records)
+    mixed = [*_records({"full": 5}), dataclasses.replace(_record("reach-v3", 77, "full", True), fingerprint="g")]
+    with pytest.raises(RecordsError, match="mode full are of checkpoints or settings f and g"):
+        results_figure(mixed)
+
+
+def test_wordings_are_not_counted_together() -> None:
+    plain = _records({"single": 5, "full": 5})
+    with pytest.raises(RecordsError, match="mix the training wording and others"):
+        results_figure([*plain, *(dataclasses.replace(one, requested_instruction="go") for one in plain)])
+    said = [dataclasses.replace(one, result=dataclasses.replace(one.result, instruction="go")) for one in plain[:1]]
+    with pytest.raises(RecordsError, match="reach-v3, seed 0, mode single is there with two wordings, 'do it' and 'go'"):
+        results_figure([*plain, *said])
+    turns = [dataclasses.replace(one, requested_instruction=f"go {one.result.seed}") for one in plain]
+    assert results_figure(turns)["num_episodes"] == 20
+
+
 def test_the_sentence_says_what_chance_could_do() -> None:
     sure = results_figure(_records({"single": 5, "full": 9}))["verdict"]
     assert "40.0 points more than “single”" in sure
@@ -48,6 +70,15 @@ def test_the_sentence_says_what_chance_could_do() -> None:
     assert "could well have made" in unsure
     assert "as many as “single”" in results_figure(_records({"single": 5, "full": 5}))["verdict"]
     assert results_figure(_records({"full": 5}))["verdict"] == ""
+
+
+def test_where_no_episode_differs_there_is_no_interval() -> None:
+    figure = results_figure(_records({"single": 5, "full": 5}))
+    assert "(no episode differs; 0 only with" in figure["verdict"]
+    assert (figure["headline"]["gain"]["ends"], figure["headline"]["gain"]["aside"]) == ("no episode differs", "no episode differs")
+    parts = loss_figure(_records(dict.fromkeys(NEEDED, 5)))
+    assert parts is not None
+    assert [part["ends"] for part in parts["parts"][3:6]] == ["no episode differs"] * 3
 
 
 def test_strips_show_the_same_seed_in_the_same_place() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,23 @@ def test_settings_are_read_strictly(settings: str, said: str, tmp_path: Path) ->
         read_tables(tmp_path / "tables.toml")["a"]()
 
 
+def test_a_table_is_of_one_checkpoint_and_in_each_mode_of_one_setting(tmp_path: Path) -> None:
+    plain = [replace(record(seed, success=True, mode="single"), checkpoint="x") for seed in range(2)]
+    settings = tmp_path / "tables.toml"
+    settings.write_text('[a]\nkind = "success"\nfiles = ["a.jsonl", "b.jsonl"]\n')
+    written(tmp_path / "a.jsonl", plain)
+    written(tmp_path / "b.jsonl", [record(2, success=True, mode="single"), replace(record(0, success=True), checkpoint="x")])
+    assert "3/3" in read_tables(settings)["a"]()
+    (tmp_path / "b.jsonl").unlink()
+    written(tmp_path / "b.jsonl", [replace(record(0, success=True), checkpoint="y")])
+    with pytest.raises(RecordsError, match="of checkpoints x and y"):
+        read_tables(settings)["a"]()
+    (tmp_path / "b.jsonl").unlink()
+    written(tmp_path / "b.jsonl", [replace(record(7, success=True, mode="single"), fingerprint="b")])
+    with pytest.raises(RecordsError, match="mode single are of checkpoints or settings a and b"):
+        read_tables(settings)["a"]()
+
+
 def test_the_gate_saves_what_it_did_not_simulate(tmp_path: Path) -> None:
     gated = [record(seed, success=seed < 3, simulated=1) for seed in range(4)]
     always = [record(seed, success=seed < 3, simulated=4) for seed in range(4)]
@@ -99,7 +117,9 @@ def test_the_gate_saves_what_it_did_not_simulate(tmp_path: Path) -> None:
     written(tmp_path / "gated.jsonl", [*gated, record(9, success=True, simulated=7)])
     written(tmp_path / "always.jsonl", always)
     (tmp_path / "tables.toml").write_text('[gate]\nkind = "gate"\ngated = "gated.jsonl"\nalways = "always.jsonl"\n')
-    assert "| simulations saved | 75% [75, 75] | |" in read_tables(tmp_path / "tables.toml")["gate"]()
+    text = read_tables(tmp_path / "tables.toml")["gate"]()
+    assert "| simulations saved | 75% [75, 75] | |" in text
+    assert "| gain over never passing | +0.0 points, no episode differs | |" in text
 
 
 def test_groups_are_means_over_tasks(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_line_cut_off_by_a_power_failure_is_run_again(serial: list[EpisodeReco
 def test_a_file_of_another_evaluation_is_refused(serial: list[EpisodeRecord], tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     append_record(out, serial[0])
-    other = SteeringSource(mode="single", noise=6.0, checkpoint="b")
+    other = SteeringSource(mode="single", noise=5.0)
     with pytest.raises(RecordsError, match=rf"{SOURCES[0].fingerprint}, this run is {other.fingerprint}"):
         evaluate(EPISODES, [other], PointWorld, MAX_STEPS, out)
     with pytest.raises(RecordsError, match="at most 12 steps, this run allows 13"):
@@ -143,6 +143,18 @@ def test_a_file_of_another_evaluation_is_refused(serial: list[EpisodeRecord], tm
     with pytest.raises(RecordsError, match="line 1, is not an episode"):
         evaluate(EPISODES, SOURCES, PointWorld, MAX_STEPS, out)
     assert out.read_text() == '{"hello": 1}\n'
+
+
+def test_a_file_is_of_one_checkpoint_in_all_modes(serial: list[EpisodeRecord], tmp_path: Path) -> None:
+    out = tmp_path / "results.jsonl"
+    append_record(out, serial[0])
+    for mode in ("single", "medoid"):
+        other = SteeringSource(mode=mode, noise=6.0, checkpoint="b")
+        with pytest.raises(RecordsError, match=rf"{out} holds episodes of checkpoint a, this run is of b: use another --out"):
+            evaluate(EPISODES, [other], PointWorld, MAX_STEPS, out)
+    assert read_records(out) == serial[:1]
+    out.write_text(replace(serial[0], checkpoint=None).to_json() + "\n")
+    assert len(evaluate(EPISODES[:1], [SteeringSource(mode="medoid", noise=6.0, checkpoint="b")], PointWorld, MAX_STEPS, out)) == 1
 
 
 def test_another_instruction_is_another_episode(tmp_path: Path) -> None:
@@ -187,6 +199,12 @@ def test_the_table_pairs_episodes_and_reads_the_same_everywhere(serial: list[Epi
     assert f"| {comparison.gained} : {comparison.lost}, p " in markdown
     table = success_table([single, full], title="Success")
     assert table.row_count == markdown.count("\n| ") - 1
+
+
+def test_a_mode_that_differs_in_nothing_has_no_interval(serial: list[EpisodeRecord]) -> None:
+    single = [record for record in serial if record.result.mode == "single"]
+    twin = [replace(record, result=replace(record.result, mode="twin")) for record in single]
+    assert "+0.0 points, no episode differs" in success_markdown(summarize([*single, *twin]))
 
 
 def test_modes_that_share_no_episode_are_not_compared(serial: list[EpisodeRecord]) -> None:

@@ -54,7 +54,7 @@ class Evaluate:
         episodes: Initial states for each task.
         modes: single (the first plan drawn), random, medoid (the one in the middle), rcs (the most consistent), progress (the one that
             promises most when simulated), unrevised (rcs, and simulation where unsure), full (the same, and a revision), oracle (the best
-            when really tried), oracle-gated (tried where rcs is unsure).
+            when really tried), oracle-gated (the best of the imagined, where rcs is unsure).
         candidates: Plans drawn at each decision, in all modes but single.
         workers: Processes, each with one thread.
         max_steps: Control steps after which an episode has failed.
@@ -144,8 +144,11 @@ class Evaluate:
             futures=self.futures,
             execute_steps=self.execute_steps,
         )
+        episodes = list_episodes(tasks, seeds, wording)
         with Bars(console) as bars:
-            records = self._records(loop, list_episodes(tasks, seeds, wording), bars)
+            for said in self._lacking(episodes, modes, traces):
+                bars.say(said)
+            records = self._records(loop, episodes, bars)
         keep_for_report(folder, traces)
         summaries = summarize(records)
         console.print(success_table(summaries, f"{self.checkpoint}, {wording} instructions, seeds {seeds[0]} to {seeds[-1]}"))
@@ -157,6 +160,25 @@ class Evaluate:
             console.print(agreement_table(agreements(traces, records)))
         bars.say(f"{len(records)} episodes in {self.out}, their decisions in {traces}")
         return 0
+
+    def _lacking(self, episodes: Sequence[Episode], modes: Sequence[str], traces: Path) -> list[str]:
+        """Sentences about finished episodes that were recorded without what is asked for now."""
+        from tau0.evaluate.kept import finished_traces, num_without
+        from tau0.evaluate.report_words import plural
+        from tau0.evaluate.trace import has_outcomes, has_video
+        from tau0.evaluate.workers import Recording
+
+        found = finished_traces(self.out, episodes, modes, Recording(folder=traces))
+        last = self.first_seed + (self.episodes if self.video_seeds is None else self.video_seeds)
+        counts = {
+            "outcomes": num_without([folder for _, folder in found], has_outcomes) if self.outcomes else 0,
+            "video": num_without([folder for one, folder in found if one.seed < last], has_video) if self.video else 0,
+        }
+        return [
+            f"{plural(count, 'finished episode')} of {self.out} recorded without {what}, not run again: to have {what}, use another --out"
+            for what, count in counts.items()
+            if count
+        ]
 
     def _records(self, loop: ClosedLoop, episodes: Sequence[Episode], bars: Bars) -> list[EpisodeRecord]:
         """All episodes, those with video first where not all are to have it."""

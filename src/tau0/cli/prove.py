@@ -126,6 +126,8 @@ def spoken(seconds: float) -> str:
 
 def verdict_table(found: Sequence[Verdict]) -> Table:
     """By mode: published, here, and whether they are the same."""
+    from tau0.evaluate.points import points_text
+
     caption = (
         "Same seeds and noise; what differs in the last digit of a number may still decide an episode. Intervals are 95%; p is McNemar's "
         "exact test, two-sided."
@@ -136,14 +138,13 @@ def verdict_table(found: Sequence[Verdict]) -> Table:
     for one in found:
         against = one.here.against_first
         assert against is not None
-        difference = against.difference
         agent = "" if one.same_agent else ", of other weights or settings"
         table.add_row(
             one.mode,
             f"{one.committed.pooled.successes}/{one.committed.pooled.trials}",
             f"{one.here.pooled.successes}/{one.here.pooled.trials}",
             f"{one.same}/{against.pairs}",
-            f"{100 * difference.estimate:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]",
+            points_text(against.difference),
             f"{against.p_value:.2g}",
             ("DIFFERS" if one.differs else "reproduced") + agent,
         )

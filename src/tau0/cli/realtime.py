@@ -115,7 +115,9 @@ class Realtime:
         spec.check(checkpoint)
         guided = spec if self.guidance is None else replace(spec, search=replace(AS_CALIBRATED, guidance=self.guidance))
         rtc = "rtc" if self.guidance is None else f"rtc@{self.guidance:g}"
-        guard = partial(make_guard, limits=config.safety or limits_of(robot))
+        usual = limits_of(robot)
+        limits = config.safety or usual
+        guard = partial(make_guard, limits=limits)
         query_every = self.query_every or min(config.sampling.execute_steps, robot.action_horizon)
         return [
             DelayedSource(
@@ -127,6 +129,7 @@ class Realtime:
                 ),
                 make_guard=guard,
                 name=rtc if name == "rtc" else name,
+                own_limits=None if limits == usual else limits,
             )
             for late in self.delay_ms
             for name in self.executors

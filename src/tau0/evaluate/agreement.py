@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from tau0.contract import Decision
+from tau0.evaluate.one_evaluation import check_one_wording
 from tau0.evaluate.records import EpisodeRecord
 from tau0.evaluate.statistics import Interval, clustered_interval
 from tau0.evaluate.trace import EpisodeTrace, read_trace
@@ -65,9 +66,12 @@ def agreements(folder: Path, records: Sequence[EpisodeRecord]) -> list[Agreement
 
     Raises:
         TraceError: A trace is damaged.
+        RecordsError: The episodes mix the world's own wording and others.
     """
+    check_one_wording(records)
     recording = Recording(folder=folder)
-    paths = [recording.trace_folder(Episode(task=r.result.task, seed=r.result.seed), r.result.mode) for r in records]
+    episodes = [(Episode(task=r.result.task, seed=r.result.seed, instruction=r.requested_instruction), r.result.mode) for r in records]
+    paths = [recording.trace_folder(episode, mode) for episode, mode in episodes]
     traces = [read_trace(path) for path in dict.fromkeys(paths) if path.is_dir()]
     return [
         found

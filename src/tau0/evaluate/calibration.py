@@ -111,7 +111,8 @@ def scored_decisions(traces: Sequence[EpisodeTrace], scored_by: Callable[[int], 
             the same weights and way of scoring.
 
     Raises:
-        CalibrationError: There is no such trace, one is of another checkpoint, or they do not have one number of candidates.
+        CalibrationError: There is no such trace, one is of another checkpoint, they do not have one number of candidates, or candidates
+            were tried in some decisions only.
     """
     usable = [trace for trace in traces if trace.mode == MODE]
     if not usable:
@@ -123,6 +124,12 @@ def scored_decisions(traces: Sequence[EpisodeTrace], scored_by: Callable[[int], 
         raise CalibrationError(f"decisions must be scored and have one number of candidates, got {counts or 'no scored decision'}")
     _check_origin(usable, scored_by(counts[0]))
     tried = all(decision.proposals.outcomes is not None and decision.expert_steps is not None for _, decision in found)
+    untried = sum(decision.proposals.outcomes is None for _, decision in found)
+    if 0 < untried < len(found):
+        raise CalibrationError(
+            f"{untried} of {len(found)} decisions were recorded without --outcomes and the others with it, so what is bad would be told in "
+            "two ways: give folders of traces that are all of one kind"
+        )
     kept = [(i, d) for i, d in found if not tried or (d.expert_steps is not None and math.isfinite(d.expert_steps))]
     if not kept:
         raise CalibrationError(f"from none of {len(found)} decisions even the expert succeeds in time: allow more steps in the evaluation")

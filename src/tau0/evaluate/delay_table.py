@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from tau0.evaluate.points import points_text
 from tau0.evaluate.records import EpisodeRecord
 from tau0.evaluate.statistics import Interval, mcnemar_exact, paired_difference, wilson_interval
 
@@ -131,8 +132,7 @@ def _cells(summary: DelaySummary) -> tuple[str, ...]:
     rate, jerk, gain, ratio = summary.success, summary.jerk, summary.gain, summary.smoothing
     against, smoothing = "–", "–"
     if gain is not None and ratio is not None:
-        points = f"{100 * gain.estimate:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-        against = f"{points}, p = {summary.p_value:.3f}"
+        against = f"{points_text(gain)}, p = {summary.p_value:.3f}"
         smoothing = f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
     return (
         summary.mode,

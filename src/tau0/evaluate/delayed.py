@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tau0.contract import ContractError, Decision, Embodiment, Float
 from tau0.evaluate.episodes import Agent, EpisodeResult, Observer, check_chunk, result_of, wants_frame
+from tau0.limits import SafetyLimits
 from tau0.plan.executor import ChunkExecutor, ExecutorConfig
 from tau0.worlds.protocol import World
 
@@ -76,12 +77,14 @@ class DelayedSource:
         delay: How late.
         make_guard: Of the robot.
         name: Of the executor in results, without a space; its kind unless given.
+        own_limits: Those that the guard keeps, where they are the checkpoint's own; None where they are what the robot has anyway.
     """
 
     agent: Any
     delay: Delay
     make_guard: MakeGuard
     name: str = ""
+    own_limits: SafetyLimits | None = None
 
     @property
     def mode(self) -> str:
@@ -90,8 +93,11 @@ class DelayedSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the agent and of every setting here."""
-        return hashlib.sha256(f"{self.agent.fingerprint} {sorted(asdict(self.delay).items())}".encode()).hexdigest()[:16]
+        """Of the agent and of every setting here, with limits that are the checkpoint's own: no hash of the agent's knows them."""
+        settings = f"{self.agent.fingerprint} {sorted(asdict(self.delay).items())}"
+        if self.own_limits is not None:
+            settings += f" {sorted(asdict(self.own_limits).items())}"
+        return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
     @property
     def checkpoint_hash(self) -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from tau0.evaluate.one_evaluation import check_one_evaluation, check_one_wording
+from tau0.evaluate.points import points_text
 from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_words import plural
-from tau0.evaluate.statistics import Interval, paired_difference
+from tau0.evaluate.statistics import Interval, paired_difference, wilson_interval
 
 NEEDED = ("single", "unrevised", "full", "oracle", "oracle-gated")
 
@@ -18,7 +20,7 @@ _PARTS = (
     ("solved by the first sample", None, "single", 1),
     ("covered by the proposals", None, "oracle", 1),
     ("lost: no candidate leads there", "oracle", None, -1),
-    ("lost: the score trusts a worse candidate", "oracle-gated", "oracle", -1),
+    ("lost: the score trusts or imagines worse candidates", "oracle-gated", "oracle", -1),
     ("lost: the simulator errs", "unrevised", "oracle-gated", -1),
     ("gained by revision", "unrevised", "full", 1),
     ("solved by the full loop", None, "full", 1),
@@ -31,7 +33,8 @@ class LossPart:
 
     Attributes:
         name: In words.
-        share: Of all episodes, with a bootstrap interval clustered by task; losses are negative.
+        share: Of all episodes; losses are negative. Of a rate with Wilson's interval, and of what is lost because no candidate leads
+            there, which is what a rate lacks of 1; of the others, with a bootstrap interval clustered by task.
         is_rate: A success rate, not a difference of two.
     """
 
@@ -61,24 +64,30 @@ def split_loss(records: Sequence[EpisodeRecord], seed: int = 0) -> LossSplit:
     With `S_m` the success rate of mode m on the same episodes (task, seed, instruction):
 
         S_full = 1 - (1 - S_oracle)                  no candidate leads there: the proposals
-                   - (S_oracle - S_gated)            the score let a worse candidate pass: ranking
+                   - (S_oracle - S_gated)            the score let a worse candidate pass, or be imagined instead: ranking
                    - (S_gated - S_unrevised)         the same decisions, imagined instead of tried: the simulator's error
                    + (S_full - S_unrevised)          revision
 
     where `oracle` executes at every decision the candidate that ends soonest in success when all are really executed and the expert goes
-    on after each; `oracle-gated` does so where the gate does not let the most consistent one pass, and executes that one elsewhere;
-    `unrevised` asks the simulator instead of the physics in exactly these decisions, and `full` then revises. The four parts add up by
-    construction. A part can have the other sign: the oracle looks one chunk ahead, and measures with an expert that acts unlike the policy.
+    on after each; `oracle-gated` does so where the gate does not let the most consistent one pass, among the candidates that are imagined
+    there, and executes the most consistent one elsewhere; `unrevised` asks the simulator instead of the physics about exactly these, and
+    `full` then revises. Where fewer are imagined than drawn (--futures), the score decides both what is trusted and what is imagined, so
+    what is lost because a candidate never was is the score's loss. The four parts add up by construction. A part can have the other sign:
+    the oracle looks one chunk ahead, and measures with an expert that acts unlike the policy. The simulator's part also holds what
+    `Rehearsal` names: an oracle may pick a candidate that stands still, and executes as many steps as it tried.
 
-    Intervals: episodes are resampled within resampled tasks (`paired_difference`), for differences and rates alike.
+    Intervals: Wilson's for rates, whose trials are episodes; for differences episodes are resampled within resampled tasks
+    (`paired_difference`).
 
     Args:
         records: Of the modes `NEEDED`, others are ignored. Only episodes that all of them have run count.
         seed: Of the bootstrap.
 
     Raises:
-        RecordsError: A mode is missing, or no episode was run in all of them.
+        RecordsError: A mode is missing, no episode was run in all of them, or they are not of one evaluation and wording.
     """
+    check_one_evaluation(records)
+    check_one_wording(records)
     solved: dict[str, dict[tuple[str, int, str | None], bool]] = {mode: {} for mode in NEEDED}
     for record in records:
         if record.result.mode in solved:
@@ -92,25 +101,29 @@ def split_loss(records: Sequence[EpisodeRecord], seed: int = 0) -> LossSplit:
     values = {mode: np.array([outcomes[key] for key in shared], np.float64) for mode, outcomes in solved.items()}
     parts = []
     for name, before, after, sign in _PARTS:
-        first = np.zeros(len(shared)) if before is None else values[before]
-        second = np.ones(len(shared)) if after is None else values[after]
-        difference = paired_difference(first, second, tasks, np.random.default_rng(seed))
-        parts.append(LossPart(name=name, share=_signed(difference, sign), is_rate=before is None))
+        if before is not None and after is not None:
+            share = paired_difference(values[before], values[after], tasks, np.random.default_rng(seed))
+        else:
+            counted = values[after] if after is not None else 1 - values[str(before)]
+            share = wilson_interval(int(counted.sum()), len(shared))
+        parts.append(LossPart(name=name, share=_signed(share, sign), is_rate=before is None))
     return LossSplit(episodes=len(shared), tasks=len(set(tasks)), parts=tuple(parts))
 
 
 def loss_table(split: LossSplit) -> Table:
     """The split for a terminal."""
     counted = f"{plural(split.episodes, 'episode')} of {plural(split.tasks, 'task')}"
-    caption = "Covered - lost + gained = solved by the full loop. 95% intervals: episodes and tasks drawn again."
+    caption = (
+        "Covered - lost + gained = solved by the full loop. Intervals are 95%: Wilson's for rates, for differences episodes and tasks "
+        "drawn again."
+    )
     table = Table(title=f"where success is lost, {counted}", caption=caption)
     table.add_column("part")
     table.add_column("share of episodes", justify="right")
     for part in split.parts:
         low, high = part.share.low, part.share.high
         text = f"{part.share.estimate:.0%} [{low:.0%}, {high:.0%}]"
-        signed = f"{100 * part.share.estimate:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-        table.add_row(part.name, text if part.is_rate else signed)
+        table.add_row(part.name, text if part.is_rate else points_text(part.share))
     return table
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tau0.checkpoint import Checkpoint
 from tau0.collect.episode import steps_to_solve
@@ -21,14 +22,20 @@ from tau0.plan.spec import AgentSpec
 from tau0.worlds.protocol import World
 
 Picks = Literal["never", "always", "gate"]
-"""When the oracle replaces its agent's choice: never, always, or where the agent's gate did not let it pass."""
+"""When the oracle replaces its agent's choice: never, always, or where its gate did not let it pass, among what was imagined."""
 
 ORACLES: dict[str, tuple[str, Picks]] = {"oracle": ("rcs", "always"), "oracle-gated": ("unrevised", "gate")}
 """Label to the planner's mode that proposes, and when the oracle picks. What the planner knew of the candidates is in the trace as well."""
 
 
 class Rehearsal:
-    """An `Agent` and `Inhabitant`: tries every candidate of another agent before anything is executed."""
+    """An `Agent` and `Inhabitant`: tries every candidate of another agent before anything is executed.
+
+    An oracle that picks always does so among all candidates. One that picks at the gate stands in for the simulator, so it picks among the
+    candidates that the agent imagined, and leaves the choice to the agent where it imagined none. It differs from the agent in two more
+    ways: a candidate that stands still may win, since a decision does not say which do; and it executes as many steps as it tried, while
+    the agent stops at the peak of what it imagined.
+    """
 
     def __init__(self, agent: Agent, picks: Picks = "never", label: str | None = None, execute_steps: int | None = None) -> None:
         """A rehearsal.
@@ -69,18 +76,25 @@ class Rehearsal:
             expert_steps=_expert_steps(world, here, left),
         )
         world.restore(here)
-        return _picked(tried, steps) if picking else tried
+        return _picked(tried, steps, _imagined(decision) if self._picks == "gate" else None) if picking else tried
 
 
-def best_outcome(outcomes: Float) -> int | None:
-    """The candidate that ends soonest in success, the first of equals; None where none does."""
-    return int(outcomes.argmin()) if np.isfinite(outcomes).any() else None
+def best_outcome(outcomes: Float, among: NDArray[np.bool_] | None = None) -> int | None:
+    """The candidate that ends soonest in success, the first of equals, of all or of those `among`; None where none does."""
+    reached = outcomes if among is None else np.where(among, outcomes, np.inf)
+    return int(reached.argmin()) if np.isfinite(reached).any() else None
 
 
-def _picked(decision: Decision, steps: int) -> Decision:
-    """Executes the best of the first round; the agent's own choice where no candidate leads anywhere."""
+def _imagined(decision: Decision) -> NDArray[np.bool_]:
+    """Which candidates of the first round were simulated, shape (n,)."""
+    progress = decision.proposals.progress
+    return np.zeros(len(decision.proposals.actions), np.bool_) if progress is None else np.isfinite(progress).all(axis=1)
+
+
+def _picked(decision: Decision, steps: int, among: NDArray[np.bool_] | None) -> Decision:
+    """Executes the best of the first round, or of those `among`; the agent's own choice where none of them leads anywhere."""
     assert decision.proposals.outcomes is not None
-    best = best_outcome(decision.proposals.outcomes)
+    best = best_outcome(decision.proposals.outcomes, among)
     if best is None:
         return decision
     chunk = ActionChunk(actions=decision.proposals.actions[best, :steps], control_hz=decision.chunk.control_hz)
@@ -121,10 +135,15 @@ class RehearsalSpec:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the agent and of who chooses. Trying candidates changes nothing, so an agent that keeps its choice keeps its fingerprint."""
+        """Of the agent and of who chooses. Trying candidates changes nothing, so an agent that keeps its choice keeps its fingerprint.
+
+        At the gate, where some candidates may not be imagined, it also says that the oracle picks among those that are.
+        """
         if self.mode not in ORACLES:
             return self.agent.fingerprint
-        return hashlib.sha256(f"{self.agent.fingerprint} {self.mode}".encode()).hexdigest()[:16]
+        imagines_some = self.agent.search.num_futures is not None or self.agent.budget_ms is not None
+        among = " among the imagined" if ORACLES[self.mode][1] == "gate" and imagines_some else ""
+        return hashlib.sha256(f"{self.agent.fingerprint} {self.mode}{among}".encode()).hexdigest()[:16]
 
     @property
     def checkpoint_hash(self) -> str:

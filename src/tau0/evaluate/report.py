@@ -58,6 +58,7 @@ def write_report(path: Path, traces: Iterable[EpisodeTrace], summary: ReportSumm
 
     Raises:
         ValueError: There is no episode to show and no result either.
+        RecordsError: The results are not of one evaluation.
         OSError: The place cannot be written.
     """
     if count is None:

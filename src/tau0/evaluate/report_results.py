@@ -9,6 +9,8 @@ from typing import Any
 from tau0.evaluate.episodes import EpisodeResult
 from tau0.evaluate.groups import group_rate, whole_groups
 from tau0.evaluate.loss_split import NEEDED, LossSplit, split_loss
+from tau0.evaluate.one_evaluation import check_one_evaluation, check_one_wording
+from tau0.evaluate.points import all_alike, says_nothing_of_others
 from tau0.evaluate.records import EpisodeRecord, RecordsError
 from tau0.evaluate.report_words import plural, signed_points
 from tau0.evaluate.statistics import Interval
@@ -24,14 +26,14 @@ MODES = {
     "unrevised": "imagines where unsure",
     "full": "imagines where unsure, and revises",
     "oracle": "tries all plans in the real physics",
-    "oracle-gated": "tries them where unsure",
+    "oracle-gated": "tries the imagined ones where unsure",
 }
 ORACLES = ("oracle", "oracle-gated")
 PART_WORDS = {
     "solved by the first sample": "What the policy does without thinking: one plan is drawn and executed.",
     "covered by the proposals": "What could be reached: of the plans drawn, the one is executed that really leads there soonest.",
     "lost: no candidate leads there": "Not even the best of the plans drawn would have done.",
-    "lost: the score trusts a worse candidate": "A good plan was among them, but another was believed in and let through the gate.",
+    "lost: the score trusts or imagines worse candidates": "A good plan was drawn, but others were believed in: executed, or imagined.",
     "lost: the simulator errs": "The gate asked for a second thought, and what was imagined misled.",
     "gained by revision": "Planning again from the most promising future.",
     "solved by the full loop": "Propose, score, imagine where unsure, revise.",
@@ -64,7 +66,12 @@ def results_figure(records: Sequence[EpisodeRecord], groups: Mapping[str, Sequen
     Args:
         records: At least one. Modes are compared with the simplest one that is there, episode by episode.
         groups: Name to tasks: those of which every task was run get a row of their own.
+
+    Raises:
+        RecordsError: They are not of one evaluation, or mix wordings.
     """
+    check_one_evaluation(records)
+    check_one_wording(records)
     rank = {mode: i for i, mode in enumerate(ordered_modes([record.result.mode for record in records]))}
     ordered = sorted(records, key=lambda record: rank[record.result.mode])
     summaries = summarize(ordered)
@@ -146,7 +153,8 @@ def _gain(comparison: Comparison, first: str) -> dict[str, Any]:
         "is_sure": _is_sure(comparison),
         "over": first,
         "words": signed_points(comparison.difference.estimate),
-        "ends": f"{signed_points(comparison.difference.low)} to {signed_points(comparison.difference.high)}",
+        "ends": _difference_ends(comparison.difference),
+        "aside": _aside(comparison.difference),
         **_percent(comparison.difference),
     }
 
@@ -201,7 +209,7 @@ def _verdict(headline: ModeSummary, first: str) -> str:
     more = "more" if difference.estimate > 0 else "fewer"
     amount = f"{100 * abs(difference.estimate):.1f} points {more} than" if gain.gained != gain.lost else "as many as"
     start = f"On the same {plural(gain.pairs, 'initial state')}, “{headline.mode}” solves {amount} “{first}”"
-    ends = f"95% interval {signed_points(difference.low)} to {signed_points(difference.high)}"
+    ends = _aside(difference)
     counts = f"{gain.gained} only with “{headline.mode}”, {gain.lost} only with “{first}”"
     return f"{start} ({ends}; {counts}; {_p_text(gain.p_value)}). {_chance(gain)}"
 
@@ -246,4 +254,14 @@ def _loss_parts(split: LossSplit) -> list[dict[str, Any]]:
 def _ends(share: Interval, *, is_rate: bool) -> str:
     if is_rate:
         return f"{100 * share.low:.0f} to {100 * share.high:.0f}%"
-    return f"{signed_points(share.low)} to {signed_points(share.high)}"
+    return _difference_ends(share)
+
+
+def _difference_ends(difference: Interval) -> str:
+    if says_nothing_of_others(difference):
+        return all_alike(difference)
+    return f"{signed_points(difference.low)} to {signed_points(difference.high)}"
+
+
+def _aside(difference: Interval) -> str:
+    return _difference_ends(difference) if says_nothing_of_others(difference) else f"95% interval {_difference_ends(difference)}"

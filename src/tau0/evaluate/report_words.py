@@ -109,7 +109,9 @@ def _executed(decision: Decision, executed: int) -> str:
     if len(decision.proposals.actions) == 1 and decision.revision is None:
         return f"It was executed for {steps}."
     if decision.choice == "oracle":
-        return f"All were tried in a copy of the world, and candidate {decision.chosen + 1}, which ended soonest, was executed for {steps}."
+        among = " of those imagined" if decision.mode == "oracle-gated" else ""
+        won = f"candidate {decision.chosen + 1}, which{among} ended soonest,"
+        return f"All were tried in a copy of the world, and {won} was executed for {steps}."
     who = f"revised candidate {decision.chosen + 1}" if decision.choice == "revised" else f"candidate {decision.chosen + 1}"
     until = ""
     if decision.peak is not None and executed == decision.peak + 1:

@@ -14,6 +14,8 @@ from tau0.evaluate.compare import side_by_side
 from tau0.evaluate.document import Tables
 from tau0.evaluate.gate_savings import gate_savings
 from tau0.evaluate.loss_split import split_loss
+from tau0.evaluate.one_evaluation import check_one_evaluation, check_one_wording
+from tau0.evaluate.points import points_text
 from tau0.evaluate.records import EpisodeRecord, RecordsError, read_records
 from tau0.evaluate.settings_file import STRICT, known, read_settings
 from tau0.evaluate.statistics import Interval, wilson_interval
@@ -124,6 +126,8 @@ def _made(table: Table, folder: Path) -> Callable[[], str]:
 def success_text(table: SuccessTable, folder: Path) -> str:
     """Markdown of a `SuccessTable`."""
     records = _read(folder, table.files)
+    check_one_evaluation(records)
+    check_one_wording(records)
     there = list(dict.fromkeys(record.result.mode for record in records))
     modes = [known(mode, there, "mode") for mode in table.modes] or there
     summaries = summarize([record for mode in modes for record in records if record.result.mode == mode])
@@ -170,7 +174,7 @@ def loss_text(table: LossTable, folder: Path) -> str:
     """Markdown of a `LossTable`."""
     split = split_loss(_read(folder, table.files))
     rows = [[f"share of {split.episodes} episodes", ""]]
-    rows += [[part.name, _percent(part.share) if part.is_rate else _points(part.share)] for part in split.parts]
+    rows += [[part.name, _percent(part.share) if part.is_rate else points_text(part.share)] for part in split.parts]
     return markdown(rows)
 
 
@@ -187,11 +191,13 @@ def re_spaced(line: str) -> str:
 
 
 def comparison_text(comparison: Comparison | None) -> str:
-    """Such as "+4.0 points [-3.5, +13.5], 21 won, 13 lost, p = 0.23"; empty for None."""
+    """Such as "+4.0 points [-3.5, +13.5], 21 won, 13 lost, p = 0.23" or "+0.0 points, no episode differs"; empty for None."""
     if comparison is None:
         return ""
+    if comparison.gained == comparison.lost == 0:
+        return points_text(comparison.difference)
     won = f"{comparison.gained} won, {comparison.lost} lost, {p_text(comparison.p_value)}"
-    return f"{_points(comparison.difference)}, {won}"
+    return f"{points_text(comparison.difference)}, {won}"
 
 
 def p_text(p_value: float) -> str:
@@ -216,7 +222,7 @@ def _suite_mean(summary: ModeSummary, suite: str, tasks: Sequence[str]) -> float
 
 
 def _read(folder: Path, names: Sequence[str]) -> list[EpisodeRecord]:
-    """Episodes of several files. Raises `RecordsError` where one is missing, or two hold the same episode with other settings."""
+    """Episodes of several files. Raises `RecordsError` where one is missing."""
     records = []
     for name in names:
         if not (folder / name).is_file():
@@ -247,7 +253,3 @@ def _average(summary: ModeSummary, is_strong: bool) -> str:
 
 def _percent(interval: Interval) -> str:
     return f"{interval.estimate:.0%} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
-
-
-def _points(interval: Interval) -> str:
-    return f"{100 * interval.estimate:+.1f} points [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"

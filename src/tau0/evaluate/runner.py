@@ -68,7 +68,7 @@ def evaluate(
     finished = {record.key: record for record in _earlier_records(out, setup) if record.key in wanted}
     check_writable(out)
     todo = [job for key, job in wanted.items() if key not in finished]
-    checkpoints = {source.mode: source.checkpoint_hash if isinstance(source, OfCheckpoint) else None for source in sources}
+    checkpoints = _checkpoints(setup)
     results = run_here(setup, todo) if workers == 1 else run_parallel(setup, todo, min(workers, len(todo)))
     with contextlib.closing(results):
         for result in results:
@@ -98,12 +98,23 @@ def _key(episode: Episode, source: AgentSource) -> EpisodeKey:
     )
 
 
+def _checkpoints(setup: Setup) -> dict[str, str | None]:
+    """By mode, the hash of the checkpoint's files; None for an agent that has none."""
+    return {source.mode: source.checkpoint_hash if isinstance(source, OfCheckpoint) else None for source in setup.sources}
+
+
 def _earlier_records(out: Path, setup: Setup) -> list[EpisodeRecord]:
     """What `out` holds already; raises `RecordsError` when it cannot be continued by this run."""
     records = read_records(out) if out.exists() else []
     by_mode = {source.mode: source.fingerprint for source in setup.sources}
+    ours = sorted({checkpoint for checkpoint in _checkpoints(setup).values() if checkpoint})
     advice = "Name another file, or remove this one"
     for record in records:
+        if record.checkpoint and ours and record.checkpoint not in ours:
+            raise RecordsError(
+                f"{out} holds episodes of checkpoint {record.checkpoint}, this run is of {' and '.join(ours)}: use another --out, "
+                "since a table compares what one file holds"
+            )
         mode = record.result.mode
         wanted = by_mode.get(mode, record.fingerprint)
         if record.fingerprint != wanted:

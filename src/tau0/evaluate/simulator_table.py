@@ -95,7 +95,7 @@ def _picture_rows(card: PictureCard) -> list[tuple[str, list[list[str]]]]:
 def _picture_row(measure: str, horizon: HorizonCard) -> list[str]:
     name, style = _MEASURES[measure]
     kinds = (horizon.imagined, horizon.copied, horizon.kept, horizon.encoded)
-    signed = style.replace(":", ":+")
+    signed = style.replace(":", ":+z")
     gain, low, high = (signed.format(x) for x in (horizon.gain.estimate, horizon.gain.low, horizon.gain.high))
     return [name, *(style.format(kind.estimate) for kind in kinds), f"{gain} [{low}, {high}]"]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from tau0.evaluate.points import points_text
 from tau0.evaluate.records import EpisodeRecord
 from tau0.evaluate.statistics import Interval, mcnemar_exact, paired_difference, wilson_interval
 
@@ -175,10 +176,7 @@ def _rate_text(rate: Rate | None) -> str:
 
 
 def _comparison_text(comparison: Comparison | None) -> str:
-    if comparison is None:
-        return "–"
-    difference = comparison.difference
-    return f"{100 * difference.estimate:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+    return "–" if comparison is None else points_text(comparison.difference)
 
 
 def _test_text(comparison: Comparison | None) -> str:

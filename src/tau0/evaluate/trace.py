@@ -170,6 +170,13 @@ def has_video(folder: Path) -> bool:
     return num_frames(folder / ARRAYS_NAME) > 0
 
 
+def has_outcomes(folder: Path) -> bool:
+    """Whether the trace in `folder` says what every candidate of every decision led to. Raises `TraceError` when it cannot be read."""
+    fields = read_fields(folder / JSON_NAME)
+    decisions = fields.get("decisions", []) if isinstance(fields, dict) else []
+    return bool(decisions) and all(isinstance(one, dict) and "outcomes" in (one.get("proposals") or ()) for one in decisions)
+
+
 def _json_of(trace: EpisodeTrace) -> dict[str, Any]:
     return {
         "format": FORMAT,

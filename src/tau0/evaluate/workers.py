@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import multiprocessing
 import signal
 import traceback
@@ -86,7 +87,7 @@ class Recording:
     """What is kept of every episode beside its record.
 
     Attributes:
-        folder: Gets a trace an episode, in a folder named after its task, seed and mode.
+        folder: Gets a trace an episode, in a folder named after its task, seed and mode, and its wording where that is not the world's.
         frame_every: Control steps between two frames of real video; 0 keeps decisions alone.
     """
 
@@ -95,7 +96,8 @@ class Recording:
 
     def trace_folder(self, episode: Episode, mode: str) -> Path:
         """Where the trace of an episode goes."""
-        return self.folder / f"episode-{episode.task}-{episode.seed:04d}-{mode}"
+        said = "" if episode.instruction is None else f"-said-{hashlib.sha256(episode.instruction.encode()).hexdigest()[:8]}"
+        return self.folder / f"episode-{episode.task}-{episode.seed:04d}-{mode}{said}"
 
 
 @dataclass(frozen=True, kw_only=True)
