@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt scripts/setup.sh scripts/system_librari
 demo: $(READY)  ## a robot samples, scores, imagines, revises and acts; ends with an HTML report
 	@$(BIN)/tau0 demo
 
-reproduce: $(READY)  ## collect, train and evaluate the demo model from nothing, on two CPU cores in about an hour
+reproduce: $(READY)  ## collect, train and evaluate the demo model from nothing, on two CPU cores in an hour and a quarter
 	@$(BIN)/tau0 reproduce
 
 prove: $(READY)  ## run the demo suite's table again, and compare it with the episodes that were published; says first how long it takes

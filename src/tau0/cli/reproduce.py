@@ -61,7 +61,7 @@ BUDGET = ReproduceBudget()
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """Collect, train and evaluate the demo model from nothing, on two CPU cores in about an hour.
+    """Collect, train and evaluate the demo model from nothing, on two CPU cores in an hour and a quarter.
 
     Ends with a table beside the shipped checkpoint's. Every stage that is finished is skipped; Ctrl-C keeps what was finished, and the
     same command goes on.
