@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from fake_closed_loop import POINT, PointWorld, SteeringAgent, SteeringSource
 
-from tau0.cli.arguments import EXECUTORS
 from tau0.checkpoint import Checkpoint, save
+from tau0.cli.arguments import EXECUTORS
 from tau0.cli.realtime import Realtime, make_guard
 from tau0.contract import ContractError, Decision, Observation
 from tau0.evaluate.delay_table import delay_markdown, delay_table, summarize_delays
