@@ -18,7 +18,7 @@ import pytest
 import tyro
 from rich.console import Console
 
-from tau0.checkpoint import ScoreError
+from tau0.checkpoint import ScoreError, save
 from tau0.cli import COMMANDS, Command, run
 from tau0.cli.arguments import MODES, ORACLES, SCORE_ERRORS, UsageError, check_planning, choose, choose_modes, choose_seeds, choose_tasks
 from tau0.cli.bars import Bars
@@ -30,11 +30,12 @@ from tau0.cli.reproduce import comparison_table
 from tau0.cli.shipped import expected_scores
 from tau0.contract import ContractError
 from tau0.evaluate import oracle, report
+from tau0.evaluate.report_card import CardError, read_card
 from tau0.evaluate.trace import EpisodeTrace, write_trace
 from tau0.plan import planner
 from tau0.plan.selectors import Mode
 from tau0.worlds.instructions import UnknownTaskError
-from tiny import tiny_config
+from tiny import tiny_checkpoint, tiny_config
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -87,6 +88,7 @@ def test_modes_are_the_planners() -> None:
         (("demo", "--mode", "oracle"), "unknown mode 'oracle'"),
         (("demo", "--mode", "fulll"), "did you mean 'full'?"),
         (("report", "nowhere"), "nowhere is not a folder"),
+        (("card", "shipped", "--data", "d", "--seed", "-1"), "--seed is -1, it must be at least 0"),
         (("verify",), "give at least one golden file"),
     ],
 )
@@ -270,3 +272,13 @@ def test_decisions_without_video_are_no_report(tmp_path: Path) -> None:
     status, _, said = outcome("report", str(tmp_path))
     assert status == FAILED
     assert "--video" in said
+
+
+def test_a_card_that_is_missing_or_none_is_asked_for_by_a_command_that_works(tmp_path: Path) -> None:
+    save(tiny_checkpoint(), tmp_path / "tiny")
+    (tmp_path / "card.json").write_text('{"a": 1}')
+    status, _, said = outcome("report", str(tmp_path), "--checkpoint", str(tmp_path / "tiny"))
+    assert status == FAILED
+    assert f"tau0 card {tmp_path / 'tiny'} --data DATA --out PATH" in " ".join(said.split())
+    with pytest.raises(CardError, match=r"tau0 card CHECKPOINT --data DATA --out card\.json"):
+        read_card(tmp_path / "card.json")

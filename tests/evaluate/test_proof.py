@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from fake_closed_loop import PointWorld, SteeringSource
+from rich.console import Console
 
+from tau0.cli import run
 from tau0.cli.prove import spoken
 from tau0.evaluate.forecast import Need, Pace, forecast_s, measure_pace, needs, num_processors
-from tau0.evaluate.proof import Proof, read_proof, verdicts
-from tau0.evaluate.records import EpisodeRecord, RecordsError, read_records
+from tau0.evaluate.proof import Proof, published_episodes, read_proof, verdicts
+from tau0.evaluate.records import EpisodeRecord, RecordsError, append_record, read_records
 from tau0.evaluate.runner import episodes_of, evaluate
 
 SETTINGS = Path(__file__).parents[2] / "docs" / "results" / "prove.toml"
@@ -78,6 +80,42 @@ def test_the_published_settings_fit_the_published_episodes() -> None:
     assert len(records) == len(proof.modes) * proof.episodes * len({record.result.task for record in records})
     assert {record.max_steps for record in records} == {proof.max_steps}
     assert {record.result.seed for record in records} == set(range(proof.first_seed, proof.first_seed + proof.episodes))
+
+
+def test_what_was_published_is_checked_before_anything_runs(tmp_path: Path) -> None:
+    records = run_again(tmp_path / "a.jsonl")
+    episodes = episodes_of(TASKS, range(8))
+    proof = Proof(committed=tmp_path / "a.jsonl", modes=("single", "full"), max_steps=30)
+    assert published_episodes(proof, episodes) == records
+    assert len(published_episodes(replace(proof, modes=("full",)), episodes[:3])) == 3
+    for wrong, said in (
+        (replace(proof, committed=tmp_path / "b.jsonl"), "b.jsonl is not there"),
+        (replace(proof, modes=("single", "rcs")), "lacks 16 of 32 episodes that are to be proven, such as farther, seed 0, rcs"),
+        (replace(proof, max_steps=40), "at most 30 steps, the settings allow 40"),
+    ):
+        with pytest.raises(RecordsError, match=said):
+            published_episodes(wrong, episodes)
+    append_record(proof.committed, replace(records[0], requested_instruction="go"))
+    with pytest.raises(RecordsError, match="also holds, in other words, 1 of 32 episodes"):
+        published_episodes(proof, episodes)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("noise_scale = 0", "--noise-scale is 0"),
+        ("gate_threshold = nan", "--gate-threshold is nan"),
+        ("still_below = 2", "--still-below is 2"),
+        ("score_sigmas = [2.0]", "--score-sigmas holds 2"),
+        ("episodes = 1", "a.jsonl is not there"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_runs(setting: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "prove.toml").write_text(f'committed = "a.jsonl"\nmodes = ["single"]\n{setting}\n')
+    stderr = Console(record=True, width=200)
+    assert run(["prove", str(tmp_path / "prove.toml"), "--out", str(tmp_path / "out.jsonl")], stderr, stderr) == 2
+    assert said in stderr.export_text()
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_a_misspelt_setting_is_named(tmp_path: Path) -> None:

@@ -141,6 +141,15 @@ def test_p_values_as_text(p_value: float, text: str) -> None:
     assert p_text(p_value) == text
 
 
+@pytest.mark.parametrize("option", ["--check", "--write"])
+def test_a_document_that_is_no_text_is_named(option: str, tmp_path: Path) -> None:
+    (tmp_path / "tables.toml").write_text("")
+    (tmp_path / "README.md").write_bytes(b"\xff\xfe")
+    stderr = Console(record=True, width=300)
+    assert run(["tables", str(tmp_path / "tables.toml"), option, str(tmp_path / "README.md")], stderr, stderr) == 2
+    assert "README.md is no text in UTF-8" in stderr.export_text()
+
+
 def test_the_command_prints_compares_and_writes(tmp_path: Path) -> None:
     written(tmp_path / "a.jsonl", [record(seed, success=True) for seed in range(2)])
     (tmp_path / "tables.toml").write_text('[main]\nkind = "success"\nfiles = ["a.jsonl"]\n')

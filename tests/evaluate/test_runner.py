@@ -131,6 +131,16 @@ def test_a_line_cut_off_by_a_power_failure_is_run_again(serial: list[EpisodeReco
     assert len(read_records(out)) == 24
 
 
+def test_a_file_that_is_no_text_is_named_and_half_a_letter_at_its_end_is_not(serial: list[EpisodeRecord], tmp_path: Path) -> None:
+    out = tmp_path / "results.jsonl"
+    line = replace(serial[0], requested_instruction="ziehe\u2028die Tür").to_json()
+    out.write_bytes(f"{line}\n".encode() + line.encode()[: line.encode().index("ü".encode()) + 1])
+    assert [record.requested_instruction for record in read_records(out)] == ["ziehe\u2028die Tür"]
+    out.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(RecordsError, match=rf"{out} is no text"):
+        evaluate(EPISODES, SOURCES, PointWorld, MAX_STEPS, out)
+
+
 def test_a_file_of_another_evaluation_is_refused(serial: list[EpisodeRecord], tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     append_record(out, serial[0])

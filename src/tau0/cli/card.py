@@ -61,7 +61,7 @@ class Card:
     def run(self, console: Console, stderr: Console) -> int:  # noqa: ARG002
         """Measures, prints the tables, writes and draws."""
         at_least(1, windows=self.windows)
-        at_least(0, picture_windows=self.picture_windows, rollouts=self.rollouts, live=self.live)
+        at_least(0, picture_windows=self.picture_windows, rollouts=self.rollouts, live=self.live, seed=self.seed)
         folder = find_checkpoint(self.checkpoint)
         if self.out is not None:
             writable_file(self.out)

@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tau0.cli.arguments import at_least, choose_modes, choose_seeds, choose_tasks
+from tau0.cli.arguments import at_least, check_planning, check_search, choose_modes, choose_seeds, choose_tasks
 from tau0.cli.bars import Bars
 from tau0.cli.evaluate import STILL_BELOW, ClosedLoop, list_episodes
 from tau0.cli.folders import writable_file
@@ -48,24 +48,24 @@ class Prove:
 
     def run(self, console: Console, stderr: Console) -> int:  # noqa: ARG002
         """Times, runs what is missing in `out`, and prints the tables."""
-        from tau0.evaluate.proof import read_proof, verdicts
-        from tau0.evaluate.records import read_records
+        from tau0.evaluate.proof import published_episodes, read_proof, verdicts
         from tau0.evaluate.table import success_table, summarize
 
         proof = read_proof(self.settings)
         modes, tasks = choose_modes(proof.modes), choose_tasks(proof.suite, proof.tasks)
         at_least(1, candidates=proof.candidates, futures=proof.futures, workers=self.workers, max_steps=proof.max_steps)
         at_least(1, execute_steps=proof.execute_steps)
+        check_planning(proof.gate_threshold, None)
+        check_search(proof.noise_scale, proof.score_sigmas, proof.score_noises, proof.score_error, _still_below(proof))
         episodes = list_episodes(tasks, choose_seeds(proof.first_seed, proof.episodes), "training")
-        committed = read_records(proof.committed) if proof.committed.is_file() else []
+        committed = published_episodes(proof, episodes)
         writable_file(self.out)
         loop = self._loop(proof, modes)
         with Bars(console) as bars:
             self._announce(loop, episodes, committed, bars)
             records = loop.run(episodes, self.out, bars, "prove")
         console.print(success_table(summarize(records), f"{proof.checkpoint}, here"))
-        wanted = [record for record in committed if (record.result.task, record.result.seed) in {(e.task, e.seed) for e in episodes}]
-        found = verdicts(wanted, records)
+        found = verdicts(committed, records)
         console.print(verdict_table(found))
         return DIFFERS if any(one.differs for one in found) else 0
 
@@ -81,7 +81,7 @@ class Prove:
             score_sigmas=proof.score_sigmas,
             score_noises=proof.score_noises,
             score_error=proof.score_error,
-            still_below=STILL_BELOW if proof.still_below is None else proof.still_below,
+            still_below=_still_below(proof),
             futures=proof.futures,
             execute_steps=proof.execute_steps,
         )
@@ -115,6 +115,10 @@ class Prove:
             f"{num} of {total} episodes are to be run, {spoken(seconds)} on this machine as busy as it is now, {self.workers} "
             f"processes; Ctrl-C keeps what is finished"
         )
+
+
+def _still_below(proof: Proof) -> float:
+    return STILL_BELOW if proof.still_below is None else proof.still_below
 
 
 def spoken(seconds: float) -> str:

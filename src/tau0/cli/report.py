@@ -57,7 +57,7 @@ class Report:
         card = self.card or (card_of(find_checkpoint(self.checkpoint)) if self.checkpoint is not None else None)
         if self.checkpoint is not None and card is None:
             raise UsageError(
-                f"there is no card.json in or beside {self.checkpoint}: make one with `tau0 card {self.checkpoint} DATA --out PATH`"
+                f"there is no card.json in or beside {self.checkpoint}: make one with `tau0 card {self.checkpoint} --data DATA --out PATH`"
             )
         page = write_run_report(self.run_dir, card, self.episodes, self.show, self.max_mb, self.out)
         console.print(str(page), markup=False, highlight=False, soft_wrap=True)

@@ -34,19 +34,19 @@ class Tables:
 
     def run(self, console: Console, stderr: Console) -> int:
         """Prints, compares or writes."""
-        from tau0.evaluate.document import marked_names, stale, write_document
+        from tau0.evaluate.document import marked_names, read_document, stale, write_document
         from tau0.evaluate.result_tables import read_tables
 
         tables = read_tables(self.settings)
         for path in self.write:
             changed = write_document(path, tables)
             _say(console, f"{path}: {', '.join(changed) if changed else 'nothing'} written anew")
-        wrong = {path: stale(path.read_text(encoding="utf-8"), tables, str(path)) for path in self.check}
+        wrong = {path: stale(read_document(path), tables, str(path)) for path in self.check}
         for path, names in wrong.items():
             if names:
                 _say(stderr, f"{path}: {', '.join(names)} not as in the episodes; `tau0 tables --write {path}` makes them anew")
             else:
-                held = marked_names(path.read_text(encoding="utf-8"))
+                held = marked_names(read_document(path))
                 _say(console, f"{path}: {len(held)} tables are as in the episodes ({', '.join(held) or 'none are marked'})")
         if not self.check and not self.write:
             for name, text in tables.items():

@@ -57,9 +57,17 @@ def marked_names(document: str) -> list[str]:
     return [found["name"] for found in _MARKED.finditer(document)]
 
 
+def read_document(path: Path) -> str:
+    """The document's text. Raises `RecordsError` when it is none in UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordsError(f"{path} is no text in UTF-8: {error}") from None
+
+
 def write_document(path: Path, tables: Tables) -> list[str]:
-    """Makes the tables of a file anew. Returns the names of those that changed. Raises as `filled`."""
-    before = path.read_text(encoding="utf-8")
+    """Makes the tables of a file anew. Returns the names of those that changed. Raises as `filled` and `read_document`."""
+    before = read_document(path)
     changed = stale(before, tables, str(path))
     if changed:
         path.write_text(filled(before, tables, str(path)), encoding="utf-8")

@@ -10,9 +10,11 @@ from typing import Literal
 import pydantic
 
 from tau0.evaluate.compare import side_by_side
-from tau0.evaluate.records import EpisodeRecord, RecordsError
+from tau0.evaluate.one_evaluation import check_one_evaluation
+from tau0.evaluate.records import EpisodeRecord, RecordsError, read_records
 from tau0.evaluate.settings_file import STRICT, read_settings
 from tau0.evaluate.table import ModeSummary, summarize
+from tau0.evaluate.workers import Episode
 
 ALPHA = 0.05
 COMMITTED, HERE = "committed", "here"
@@ -69,6 +71,32 @@ def read_proof(path: Path) -> Proof:
     """What the settings file says, `committed` as a path from here. Raises `RecordsError` when it is not such a file."""
     proof = read_settings(path, _PROOF)
     return replace(proof, committed=path.parent / proof.committed)
+
+
+def published_episodes(proof: Proof, episodes: Sequence[Episode]) -> list[EpisodeRecord]:
+    """The published records of these episodes in the modes of the proof; the file may hold others.
+
+    Raises:
+        RecordsError: The file is not there or lacks an episode, or it holds one with other words, another number of steps, or of another
+            agent than the rest.
+    """
+    path = proof.committed
+    if not path.is_file():
+        raise RecordsError(f"{path} is not there; `committed` should name the episodes that were published")
+    initial = {(episode.task, episode.seed) for episode in episodes}
+    records = [r for r in read_records(path) if r.result.mode in proof.modes and (r.result.task, r.result.seed) in initial]
+    held = {(r.result.mode, r.result.task, r.result.seed, r.requested_instruction) for r in records}
+    wanted = {(mode, episode.task, episode.seed, episode.instruction) for mode in proof.modes for episode in episodes}
+    for keys, said in ((wanted - held, "lacks"), (held - wanted, "also holds, in other words,")):
+        if keys:
+            mode, task, seed, _ = min(keys, key=repr)
+            raise RecordsError(
+                f"{path} {said} {len(keys)} of {len(wanted)} episodes that are to be proven, such as {task}, seed {seed}, {mode}"
+            )
+    if others := sorted({record.max_steps for record in records} - {proof.max_steps}):
+        raise RecordsError(f"{path} holds episodes of at most {others[0]} steps, the settings allow {proof.max_steps}")
+    check_one_evaluation(records)
+    return records
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,13 +98,15 @@ def read_records(path: Path) -> list[EpisodeRecord]:
 
     Raises:
         FileNotFoundError: When there is no such file.
-        RecordsError: When a complete line is not a record of this program; the message names the line.
+        RecordsError: When the file is no text, or a complete line is not a record of this program; the message names the line.
     """
-    text = path.read_text(encoding="utf-8")
+    data = path.read_bytes()
+    try:
+        whole = data[: data.rfind(b"\n") + 1].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordsError(f"{path} is no text, expected the episodes that `tau0 evaluate` wrote: {error}") from None
     records = []
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
-        if not line.endswith("\n"):
-            break
+    for number, line in enumerate(whole.split("\n")[:-1], start=1):
         try:
             records.append(EpisodeRecord.from_json(line))
         except (ValueError, TypeError) as error:

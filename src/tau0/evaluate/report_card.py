@@ -37,7 +37,7 @@ def read_card(path: Path) -> Mapping[str, Any]:
     except ValueError as error:
         raise CardError(f"{path} is not JSON: {error}") from None
     if not isinstance(card, dict) or not any(name in card for name in ("future", "actions", "progress")):
-        raise CardError(f"{path} is not the card of a simulator, expected what `tau0 card CHECKPOINT DATA --out {CARD_NAME}` writes")
+        raise CardError(f"{path} is not the card of a simulator, expected what `tau0 card CHECKPOINT --data DATA --out {CARD_NAME}` writes")
     return card
 
 
