@@ -99,5 +99,8 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path: Path, folder: Path) -> N
     assert "is not a folder" in calibrate(folder, tmp_path / "none", "--risk", "0.1")[2]
     assert "holds no folder named episode-*" in calibrate(folder, folder, "--risk", "0.1")[2]
     assert "must lie between 0 and 1" in calibrate(folder, traces, "--risk", "0.1", "--confidence", "2")[2]
+    twice = calibrate(folder, traces, traces, "--risk", "0.1")[2]
+    assert "reach-v3, seed 0, 'reach' is there twice: " in twice
+    assert twice.count(str(traces / "episode-000")) == 2
     foreign = rollouts(tmp_path / "foreign", "0123456789abcdef", num_episodes=2)
     assert "says 0123456789abcdef" in calibrate(folder, foreign, "--simulate-share", "0.5")[2]

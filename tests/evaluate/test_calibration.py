@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,6 +205,16 @@ def test_traces_that_do_not_belong_are_refused() -> None:
         scored_decisions([trace(0, [decision(-1.0, outcome=math.inf, expert_steps=math.inf)])], named)
     with pytest.raises(CalibrationError, match="1 of 1 scores are not finite"):
         scored_decisions([trace(0, [decision(math.nan)])], named)
+
+
+def test_one_episode_is_not_counted_as_two() -> None:
+    good = trace(0, [decision(-1.0)])
+    other_words, other_mode = replace(good, instruction="touch"), replace(good, mode="full")
+    assert scored_decisions([good, other_words, other_mode, trace(1, [decision(-1.0)])], named).num_episodes == 3
+    with pytest.raises(CalibrationError, match="reach-v3, seed 0, 'reach' is there twice; give each episode once"):
+        scored_decisions([good, other_mode, replace(good, success=False)], named)
+    with pytest.raises(CalibrationError, match="twice: a/episode-000 and b/episode-003; give"):
+        scored_decisions([good, good], named, [Path("a/episode-000"), Path("b/episode-003")])
 
 
 def test_the_picture_is_a_document() -> None:

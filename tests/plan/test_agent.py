@@ -16,6 +16,7 @@ from tau0.checkpoint import Checkpoint, CheckpointError, save
 from tau0.contract import ContractError, Decision, Observation
 from tau0.plan.agent import MIN_STEPS, PlanningAgent, Search
 from tau0.plan.motion import chunk_motion
+from tau0.plan.planner import STILL_BELOW
 from tau0.plan.selectors import Mode
 from tau0.plan.spec import AgentSpec
 from tiny import DIM, EMBODIMENT, NUM_FUTURE, tiny_checkpoint
@@ -228,6 +229,8 @@ def test_a_spec_travels_and_builds(tmp_path: Path, checkpoint: Checkpoint) -> No
     assert replace(spec, mode="full").scored_by == spec.scored_by != searched.scored_by
     relative = replace(spec, search=Search(score_error="relative"))
     assert len({s.fingerprint for s in (spec, searched, relative)}) == len({s.scored_by for s in (spec, searched, relative)}) == 3
+    unguarded, usual = (replace(spec, search=Search(still_below=share)) for share in (0.0, STILL_BELOW))
+    assert unguarded.scored_by != spec.scored_by == usual.scored_by
     assert replace(relative, mode="single").fingerprint == replace(spec, mode="single").fingerprint
     assert replace(searched, mode="single").fingerprint == replace(spec, mode="single").fingerprint
     assert replace(spec, record_frames=True).fingerprint == spec.fingerprint

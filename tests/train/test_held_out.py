@@ -91,7 +91,7 @@ def test_gate_is_passed_by_the_wanted_share(data: Path, tmp_path: Path):
     assert (folder / MODEL_NAME).read_bytes() == weights
     assert (gate.sigmas, gate.num_noises, gate.error, fractions[-1]) == ((0.6,), 2, "relative", 1.0)
     scored = score_windows(checkpoint, held_out_source(checkpoint, mixture), 3, 8, 2, 0)
-    assert (scored.scores.max(axis=1) >= gate.threshold).mean() == 0.25
+    assert (scored.allowed_scores.max(axis=1) >= gate.threshold).mean() == 0.25
     assert scored.promises.shape == (2, 3, 3)
     assert gate.margin == pytest.approx(choose_margin(scored.promises), abs=1e-5)
     assert gate.margin > 1e-3
@@ -101,9 +101,28 @@ def test_gate_is_passed_by_the_wanted_share(data: Path, tmp_path: Path):
 
 def test_scored_windows_in_words():
     errors, none = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]), np.zeros((2, 0, 3))
-    right, wrong = (ScoredWindows(scores=sign * errors, errors=errors, promises=none).in_words() for sign in (-1, 1))
-    assert "1.00 between windows, 1.00 within one; the best score is 50.0% nearer" in right
-    assert "-1.00 between windows, -1.00 within one" in wrong
+    all_move = np.ones((2, 3), np.bool_)
+    windows = ScoredWindows(scores=-errors, errors=errors, promises=none, is_moving=all_move)
+    assert "1.00 between windows, 1.00 within one; the best score is 50.0% nearer" in windows.in_words()
+    assert "-1.00 between windows, -1.00 within one" in replace(windows, scores=errors).in_words()
+    still_best = replace(windows, is_moving=np.array([[False, True, True]] * 2))
+    assert "1.00 within one; the best score is 0.0% nearer" in still_best.in_words()
+
+
+def test_the_gate_is_not_asked_about_candidates_that_stand_still(
+    checkpoint: Checkpoint, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    motion = torch.tensor([1.0, 0.01, 2.0])
+    monkeypatch.setattr("tau0.train.gate.chunk_motion", lambda *_: motion)
+    mixture, folder = mixture_of(dataset), tmp_path / "checkpoint"
+    scored = score_windows(checkpoint, held_out_source(checkpoint, mixture), 3, 8, 2, 0)
+    assert scored.is_moving.tolist() == [[True, False, True]] * len(scored.scores)
+    assert (scored.allowed_scores == np.where([True, False, True], scored.scores, -np.inf)).all()
+    agreeing = replace(scored, scores=scored.scores + np.array([0.0, 1e6, 0.0]))
+    monkeypatch.setattr("tau0.train.gate.score_windows", lambda *_: agreeing)
+    save(checkpoint, folder)
+    gate = choose_gate(folder, mixture, num_candidates=3, share=0.25, num_windows=8, num_noises=2)
+    assert (scored.scores[:, [0, 2]].max(axis=1) >= gate.threshold).mean() == 0.25
 
 
 def test_gate_without_windows_to_imitate_says_so(checkpoint: Checkpoint, dataset: Dataset):

@@ -71,7 +71,8 @@ class Calibrate:
             writable_folder(self.out)
         config = read_config(folder)
         search = Search(score_sigmas=self.score_sigmas or None, score_noises=self.score_noises, score_error=cast(Any, self.score_error))
-        decisions = scored_decisions(self._read_traces(), lambda num_candidates: scored_by(folder, num_candidates, search))
+        folders, traces = self._read_traces()
+        decisions = scored_decisions(traces, lambda num_candidates: scored_by(folder, num_candidates, search), folders)
         goal = Goal(simulate_share=self.simulate_share, risk=self.risk, confidence=self.confidence)
         gate, point = chosen_gate(decisions, search.gate(config.gate or GateConfig(threshold=0.0)), goal)
         console.print(_table(decisions, gate, point, config.gate))
@@ -99,10 +100,12 @@ class Calibrate:
             if not path.is_dir():
                 raise UsageError(f"{path} is not a folder; give traces that `tau0 evaluate` left, such as runs/evaluation-traces")
 
-    def _read_traces(self) -> list[EpisodeTrace]:
-        from tau0.evaluate.trace import read_traces
+    def _read_traces(self) -> tuple[list[Path], list[EpisodeTrace]]:
+        """The folder of every trace, and the traces."""
+        from tau0.evaluate.trace import read_trace, trace_folders
 
-        return [trace for folder in self.traces for trace in read_traces(folder)]
+        folders = [path for folder in self.traces for path in trace_folders(folder)]
+        return folders, [read_trace(path) for path in folders]
 
     def _draw(self, out: Path, decisions: ScoredDecisions, point: CurvePoint) -> Path:
         """Writes the picture; says where."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -100,7 +101,9 @@ class Goal:
     confidence: float = 0.95
 
 
-def scored_decisions(traces: Sequence[EpisodeTrace], scored_by: Callable[[int], str]) -> ScoredDecisions:
+def scored_decisions(
+    traces: Sequence[EpisodeTrace], scored_by: Callable[[int], str], folders: Sequence[Path] | None = None
+) -> ScoredDecisions:
     """What the traces say about scores, from those of mode `MODE`.
 
     Where all candidates were tried, decisions from which not even the expert succeeds in time are left out: no chunk is better there.
@@ -109,10 +112,11 @@ def scored_decisions(traces: Sequence[EpisodeTrace], scored_by: Callable[[int], 
         traces: Of `tau0 evaluate`; other modes are passed over.
         scored_by: Number of candidates to what the checkpoint's traces say of themselves (see `tau0.plan.spec`): the traces must be of
             the same weights and way of scoring.
+        folders: Where each trace lies, to name those that do not fit.
 
     Raises:
-        CalibrationError: There is no such trace, one is of another checkpoint, they do not have one number of candidates, or candidates
-            were tried in some decisions only.
+        CalibrationError: There is no such trace, one is of another checkpoint, two are of one episode, they do not have one number of
+            candidates, or candidates were tried in some decisions only.
     """
     usable = [trace for trace in traces if trace.mode == MODE]
     if not usable:
@@ -123,6 +127,7 @@ def scored_decisions(traces: Sequence[EpisodeTrace], scored_by: Callable[[int], 
     if len(counts) != 1:
         raise CalibrationError(f"decisions must be scored and have one number of candidates, got {counts or 'no scored decision'}")
     _check_origin(usable, scored_by(counts[0]))
+    _check_distinct(traces, folders)
     tried = all(decision.proposals.outcomes is not None and decision.expert_steps is not None for _, decision in found)
     untried = sum(decision.proposals.outcomes is None for _, decision in found)
     if 0 < untried < len(found):
@@ -152,6 +157,19 @@ def _check_origin(traces: Sequence[EpisodeTrace], expected: str) -> None:
                 f"the trace of {trace.task}, seed {trace.seed}, is of another checkpoint, or of scores taken in another way: "
                 f"it says {trace.scored_by or 'nothing'}, expected {expected}"
             )
+
+
+def _check_distinct(traces: Sequence[EpisodeTrace], folders: Sequence[Path] | None) -> None:
+    """Whoever counts an episode twice believes to know more than there is to know."""
+    known: dict[tuple[str, int, str], str] = {}
+    for trace, where in zip(traces, [""] * len(traces) if folders is None else map(str, folders), strict=True):
+        if trace.mode != MODE:
+            continue
+        key = (trace.task, trace.seed, trace.instruction)
+        if key in known:
+            there = f": {known[key]} and {where}" if where else ""
+            raise CalibrationError(f"{trace.task}, seed {trace.seed}, {trace.instruction!r} is there twice{there}; give each episode once")
+        known[key] = where
 
 
 def _is_wasted(decision: Decision) -> bool:

@@ -12,6 +12,7 @@ import pydantic
 from tau0 import checkpoint as checkpoints
 from tau0.checkpoint import CONFIG_NAME, Checkpoint, CheckpointConfig, GateConfig, config_from_json, fingerprint
 from tau0.plan.agent import AS_CALIBRATED, NUM_CANDIDATES, PlanningAgent, Search, gate_of
+from tau0.plan.planner import STILL_BELOW
 from tau0.plan.selectors import SELECTORS, Mode
 
 _CONFIG = pydantic.TypeAdapter(CheckpointConfig)
@@ -89,10 +90,10 @@ class AgentSpec:
 
 
 def scored_by(folder: Path, num_candidates: int, search: Search = AS_CALIBRATED) -> str:
-    """A hash of all that the consistency scores of a decision depend on: weights, candidates, levels and noises.
+    """A hash of all that the score of a decision depends on: weights, candidates, levels, noises, and who may win.
 
     The gate's threshold and margin are left out: a gate that is chosen from scores does not change them. So are fields at their defaults,
-    for the same reason as in `tau0.checkpoint.fingerprint`.
+    the guard against standing still among them, for the same reason as in `tau0.checkpoint.fingerprint`.
 
     Raises:
         CheckpointError: The folder is no checkpoint.
@@ -102,6 +103,8 @@ def scored_by(folder: Path, num_candidates: int, search: Search = AS_CALIBRATED)
     scores: tuple[object, ...] = (gate.sigmas, gate.num_noises, num_candidates, search.noise_scale)
     if gate.error == "relative":
         scores += (gate.error, search.execute_steps)
+    if search.still_below != STILL_BELOW:
+        scores += ("still_below", search.still_below)
     digest = hashlib.sha256(f"{scores}".encode())
     digest.update(_CONFIG.dump_json(replace(config, name="", provenance={}, gate=None, safety=None), exclude_defaults=True))
     for path in sorted(folder.glob("*.safetensors")):

@@ -18,7 +18,9 @@ from tau0.data.split import split_episodes
 from tau0.encode import executable_actions
 from tau0.plan import gate
 from tau0.plan.motion import chunk_motion
+from tau0.plan.planner import STILL_BELOW
 from tau0.plan.score import redenoising_consistency, relative_to_motion, shared_noise
+from tau0.plan.selectors import moving
 from tau0.policy.policy import VideoActionPolicy
 from tau0.simulate.simulator import ActionConditionedSimulator
 from tau0.tensors import Batch, Conditioning
@@ -41,21 +43,29 @@ class ScoredWindows:
         scores: RCS of each candidate, of relative errors, shape (windows, n).
         errors: Mean squared distance of each candidate to the expert's chunk, in normalised units, shape (windows, n).
         promises: Highest simulated progress of each candidate under two different noises, at some of the windows, shape (2, some, n).
+        is_moving: Which candidates the planner would let win: see `moving`, shape (windows, n).
     """
 
     scores: NDArray[np.float64]
     errors: NDArray[np.float64]
     promises: NDArray[np.float64]
+    is_moving: NDArray[np.bool_]
+
+    @property
+    def allowed_scores(self) -> NDArray[np.float64]:
+        """The scores, minus infinity for candidates that may not win, shape (windows, n): their highest is what the gate is asked."""
+        return np.where(self.is_moving, self.scores, -np.inf)
 
     def in_words(self) -> str:
         """How well the score predicts the error: between windows, between the candidates of one window, and by choosing the best."""
-        best = self.scores.argmax(axis=1)
+        best = self.allowed_scores.argmax(axis=1)
         chosen = np.take_along_axis(self.errors, best[:, None], axis=1)[:, 0]
         within = [_rank_correlation(s, -e) for s, e in zip(self.scores, self.errors, strict=True)]
+        between = _rank_correlation(self.allowed_scores.max(axis=1), -chosen)
         saved = 1 - chosen.mean() / self.errors.mean()
         return (
             f"on {len(chosen)} held-out windows with {self.scores.shape[1]} candidates: rank correlation of score and nearness to "
-            f"the expert {_rank_correlation(self.scores.max(axis=1), -chosen):.2f} between windows, {np.mean(within):.2f} within one; "
+            f"the expert {between:.2f} between windows, {np.mean(within):.2f} within one; "
             f"the best score is {saved:.1%} nearer than a random candidate"
         )
 
@@ -115,7 +125,8 @@ def choose_gate(
     checkpoint = checkpoints.load(folder)
     source = held_out_source(checkpoint, mixture, seed, cache=cache)
     scored = score_windows(checkpoint, source, num_candidates, num_windows, num_noises, seed, on_progress)
-    chosen = gate.choose_gate(scored.scores.max(axis=1).tolist(), share, SIGMAS, num_noises, gate.choose_margin(scored.promises), ERROR)
+    best = scored.allowed_scores.max(axis=1).tolist()
+    chosen = gate.choose_gate(best, share, SIGMAS, num_noises, gate.choose_margin(scored.promises), ERROR)
     chosen = replace(chosen, num_candidates=num_candidates, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}")
     checkpoints.save_config(replace(checkpoint.config, gate=chosen), folder)
     return chosen
@@ -141,7 +152,7 @@ def score_windows(
     if not len(rows):
         raise DatasetError("the held-out episodes hold no window that may be imitated to its end: collect more demonstrations")
     levels = [sigma for sigma in SIGMAS for _ in range(num_noises)]
-    scores, errors, promises = [], [], []
+    scores, errors, promises, is_moving = [], [], [], []
     for done, row in enumerate(np.sort(rows)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
         batch = source.gather(np.array([row]))
@@ -152,6 +163,7 @@ def score_windows(
         absolute = redenoising_consistency(policy.velocity(proposals), proposals.actions, noise, levels)
         motion = chunk_motion(checkpoint.config, proposals.actions, source.state(int(row)), checkpoint.config.sampling.execute_steps)
         scores.append(relative_to_motion(absolute, motion))
+        is_moving.append(moving(motion, STILL_BELOW))
         known = batch.action_mask.float()
         errors.append(((proposals.actions - batch.target_actions).square() * known).sum(dim=(1, 2)) / known.sum())
         if simulator is not None and done % SIMULATED_EVERY == 0:
@@ -163,6 +175,7 @@ def score_windows(
         scores=torch.stack(scores).double().numpy(),
         errors=torch.stack(errors).double().numpy(),
         promises=torch.stack(promises, dim=1).double().numpy() if promises else np.zeros((2, 0, num_candidates)),
+        is_moving=torch.stack(is_moving).cpu().numpy(),
     )
 
 
