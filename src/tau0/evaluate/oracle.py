@@ -88,7 +88,9 @@ def best_outcome(outcomes: Float, among: NDArray[np.bool_] | None = None) -> int
 def _imagined(decision: Decision) -> NDArray[np.bool_]:
     """Which candidates of the first round were simulated, shape (n,)."""
     progress = decision.proposals.progress
-    return np.zeros(len(decision.proposals.actions), np.bool_) if progress is None else np.isfinite(progress).all(axis=1)
+    if progress is None:
+        return np.zeros(len(decision.proposals.actions), np.bool_)
+    return np.asarray(np.isfinite(progress).all(axis=1), np.bool_)
 
 
 def _picked(decision: Decision, steps: int, among: NDArray[np.bool_] | None) -> Decision:
