@@ -59,6 +59,7 @@ class GateConfig:
         margin: Of two simulated futures, the progress by which one must exceed the other to count as better: smaller differences are the
             simulator's own noise.
         chosen_by: How the threshold was found, in words.
+        num_candidates: Of a decision, where the threshold was chosen: of more the best score is higher. 0 where nobody wrote it down.
         curve: Of the rollouts that it was chosen on, by threshold: (threshold, precision, recall) of simulating what lies below; empty
             where it was chosen otherwise.
     """
@@ -69,6 +70,7 @@ class GateConfig:
     error: ScoreError = "absolute"
     margin: float = 0.0
     chosen_by: str = ""
+    num_candidates: int = 0
     curve: tuple[tuple[float, float, float], ...] = ()
 
 

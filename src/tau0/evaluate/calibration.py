@@ -282,7 +282,8 @@ def chosen_gate(decisions: ScoredDecisions, old: GateConfig, goal: Goal) -> tupl
     )
     known = [one for one in curve(decisions, goal.confidence) if math.isfinite(one.precision) and math.isfinite(one.recall)]
     points = tuple((one.threshold, one.precision, one.recall) for one in known)
-    return replace(old, threshold=point.threshold, chosen_by=words, curve=points), point
+    gate = replace(old, threshold=point.threshold, chosen_by=words, curve=points, num_candidates=decisions.num_candidates)
+    return gate, point
 
 
 def ranking_quality(decisions: ScoredDecisions) -> float | None:

@@ -140,6 +140,10 @@ class RehearsalSpec:
         """See `AgentSpec.check`."""
         self.agent.check(checkpoint)
 
+    def note(self, checkpoint: Checkpoint) -> str | None:
+        """See `AgentSpec.note`."""
+        return self.agent.note(checkpoint)
+
     def build(self) -> Rehearsal:
         """A ready agent. Raises `CheckpointError` when the folder is not a whole checkpoint for this mode."""
         agent = self.agent.build()

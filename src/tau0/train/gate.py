@@ -127,7 +127,7 @@ def choose_gate(
     scored = score_windows(checkpoint, source, num_candidates, num_windows, num_noises, seed, on_progress)
     best = scored.allowed_scores.max(axis=1).tolist()
     chosen = gate.choose_gate(best, share, SIGMAS, num_noises, gate.choose_margin(scored.promises), ERROR)
-    chosen = replace(chosen, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}")
+    chosen = replace(chosen, chosen_by=f"{chosen.chosen_by}; {scored.in_words()}", num_candidates=num_candidates)
     checkpoints.save_config(replace(checkpoint.config, gate=chosen), folder)
     return chosen
 
