@@ -190,6 +190,15 @@ def test_fingerprint_follows_config_and_weights(folder: Path, checkpoint: Checkp
     assert len({first, second, fingerprint(folder)}) == 3
 
 
+def test_a_gate_of_which_nobody_wrote_down_the_candidates_keeps_its_fingerprint(folder: Path, checkpoint: Checkpoint):
+    first = fingerprint(folder)
+    edit_config(folder, lambda config: config["gate"].pop("num_candidates"))
+    assert load(folder).config.gate == checkpoint.config.gate
+    assert fingerprint(folder) == first
+    edit_config(folder, lambda config: config["gate"].update(num_candidates=8))
+    assert fingerprint(folder) != first
+
+
 def test_conditioning_of_another_action_dimension_is_refused(folder: Path):
     assert MODEL.conditioning == ConditioningConfig(action_dim=4, width=32, group=4)
     edit_config(folder, lambda config: config["model"]["conditioning"].update(action_dim=26))

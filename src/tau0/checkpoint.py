@@ -56,7 +56,7 @@ class GateConfig:
         sigmas: Levels of the score.
         num_noises: Shared noises per level, in opposite pairs.
         error: Whether the score's error is "absolute", as published, or "relative" to the motion of the chunk (ADR 0010).
-        num_candidates: Of the decisions on which the threshold was chosen; 0 where nobody wrote it down.
+        num_candidates: Of the decisions on which the threshold was chosen: of more the best score is higher. 0 where nobody wrote it down.
         margin: Of two simulated futures, the progress by which one must exceed the other to count as better: smaller differences are the
             simulator's own noise.
         chosen_by: How the threshold was found, in words.

@@ -76,6 +76,7 @@ def test_the_wanted_share_is_simulated(share: float) -> None:
     assert float((decisions.scores < gate.threshold).mean()) == point.simulated
     assert (gate.sigmas, gate.num_noises, gate.margin) == (GATE.sigmas, GATE.num_noises, GATE.margin)
     assert "200 decisions of 50 rollouts with 3 candidates" in gate.chosen_by
+    assert gate.num_candidates == 3
     assert gate.curve
     assert all(0 <= precision <= 1 and 0 <= recall <= 1 for _, precision, recall in gate.curve)
 

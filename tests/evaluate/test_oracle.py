@@ -11,6 +11,7 @@ import pytest
 from fake_candidates import CHUNK, GuessingAgent, GuessingSource
 from fake_closed_loop import PointWorld
 
+from tau0.contract import Decision, Observation
 from tau0.evaluate.agreement import agreement_table, agreements, choice_concordance, concordance
 from tau0.evaluate.episodes import EpisodeResult, Inhabitant, run_episode
 from tau0.evaluate.oracle import ORACLES, Rehearsal, RehearsalSpec, best_outcome, oracle_spec
@@ -56,6 +57,24 @@ def test_outcomes_are_what_a_fresh_world_gives_and_the_world_stays_as_it_was(see
     assert decision.proposals.outcomes.tolist() == [outcome_by_hand(seed, chunk) for chunk in decision.proposals.actions]
     assert decision.expert_steps == outcome_by_hand(seed, np.zeros((0, 2)))
     assert (decision.choice, decision.chosen) == ("rcs", 0)
+
+
+class OneStep(GuessingAgent):
+    """Of what it chooses only one step is to be executed."""
+
+    def decide(self, observation: Observation) -> Decision:
+        decision = super().decide(observation)
+        return replace(decision, chunk=replace(decision.chunk, actions=decision.chunk.actions[:1]))
+
+
+def test_candidates_are_tried_for_as_many_steps_as_are_executed_unless_it_is_said() -> None:
+    for tried_steps, expected_steps in ((None, 1), (CHUNK, CHUNK)):
+        world = world_at(2)
+        decision = entered(Rehearsal(OneStep(), tried_steps=tried_steps), world, 2).decide(world.observe())
+        assert decision.proposals.outcomes is not None
+        by_hand = [outcome_by_hand(2, chunk[:expected_steps]) for chunk in decision.proposals.actions]
+        assert decision.proposals.outcomes.tolist() == by_hand
+        assert len(decision.chunk) == 1
 
 
 def test_the_oracle_takes_the_candidate_that_ends_soonest() -> None:

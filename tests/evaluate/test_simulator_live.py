@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_candidates import GuessingAgent
+from fake_candidates import CHUNK, GuessingAgent
 from fake_closed_loop import PointWorld
 
 from tau0.contract import Decision, Observation
@@ -28,9 +28,21 @@ class Promising(GuessingAgent):
         return replace(decision, proposals=replace(decision.proposals, progress=curve))
 
 
+class Lying(Promising):
+    """Right about the steps that are tried, wrong about those after them; and of what it chooses only one step is executed."""
+
+    def decide(self, observation: Observation) -> Decision:
+        decision = super().decide(observation)
+        assert decision.proposals.progress is not None
+        right = decision.proposals.progress
+        curve = np.concatenate([right, right[:, -1:], 9 - 9 * right], axis=1)
+        chunk = replace(decision.chunk, actions=decision.chunk.actions[:1])
+        return replace(decision, chunk=chunk, proposals=replace(decision.proposals, progress=curve))
+
+
 def card_of(sign: int):
     shares: list[float] = []
-    card = measure_physics(Promising(sign), lambda task: PointWorld(task, 40), SPEC, shares.append)
+    card = measure_physics(Promising(sign), lambda task: PointWorld(task, 40), SPEC, CHUNK, shares.append)
     assert shares[-1] == 1.0
     assert shares == sorted(shares)
     return card
@@ -51,10 +63,18 @@ def test_the_truth_ranks_as_physics_does_and_its_opposite_the_other_way():
     assert right.top_by_chance < 0.8
 
 
+def test_belief_and_physics_are_of_the_same_steps_of_every_candidate():
+    card = measure_physics(Lying(1), lambda task: PointWorld(task, 40), SPEC, CHUNK)
+    assert card.progress is not None
+    assert card.score is not None
+    assert card.progress.estimate == pytest.approx(card.score.estimate)
+    assert card.progress.estimate > 0.8
+
+
 def test_candidates_that_all_end_alike_leave_nothing_to_rank():
     world = PointWorld("touch", 40)
     world.reset(0)
     decision = Promising(1).decide(world.observe())
     alike = replace(decision, proposals=replace(decision.proposals, outcomes=np.full(5, np.inf, np.float32)))
-    card = physics_card([alike], [0], 5)
+    card = physics_card([alike], [0], 5, CHUNK)
     assert (card.num_states, card.num_decided, card.progress, card.score, card.top, card.top_by_chance) == (1, 0, None, None, None, None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tau0.plan.gate import choose_gate, choose_margin
+from tau0.checkpoint import GateConfig
+from tau0.plan.gate import choose_gate, choose_margin, other_number
 
 
 @pytest.mark.parametrize("share", [0.01, 0.25, 0.5, 0.9, 1.0])
@@ -37,3 +38,15 @@ def test_the_margin_is_twice_the_noise_of_a_difference() -> None:
 @pytest.mark.parametrize("shape", [(2, 0, 8), (2, 30, 1)])
 def test_without_anything_to_compare_there_is_no_margin(shape: tuple[int, int, int]) -> None:
     assert choose_margin(np.ones(shape)) == 0
+
+
+def test_another_number_of_candidates_is_said_where_the_gate_is_asked() -> None:
+    gate = GateConfig(threshold=0.0, num_candidates=8)
+    more = "the gate was calibrated with 8 candidates; with 24 the best score is higher and more decisions pass: calibrate again"
+    assert other_number(gate, "full", 24, None) == more
+    assert "with 2 the best score is lower and fewer decisions pass" in str(other_number(gate, "unrevised", 2, None))
+    assert other_number(gate, "full", 8, None) is None
+    assert other_number(gate, "rcs", 24, None) is None
+    assert other_number(gate, "full", 24, 0.5) is None
+    assert other_number(GateConfig(threshold=0.0), "full", 24, None) is None
+    assert other_number(None, "full", 24, None) is None

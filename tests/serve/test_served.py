@@ -227,3 +227,13 @@ def test_nobody_there_is_one_sentence() -> None:
 def test_a_server_without_tls_is_said_to_have_none(server: Running) -> None:
     with pytest.raises(ConnectionLostError, match="no server with TLS"):
         Client(server.address.replace("ws://", "wss://"))
+
+
+def test_the_log_says_where_the_gate_is_of_another_number_of_candidates(checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture) -> None:
+    assert checkpoint.config.gate is not None
+    gate = replace(checkpoint.config.gate, num_candidates=3)
+    agents = Agents(replace(checkpoint, config=replace(checkpoint.config, gate=gate)), PlannerChoice(mode="full", candidates=3))
+    agents.take(PlannerChoice(mode="rcs", candidates=2))
+    assert not caplog.records
+    agents.take(PlannerChoice(mode="full", candidates=2))
+    assert [record.getMessage()[:65] for record in caplog.records] == ["the gate was calibrated with 3 candidates; with 2 the best score "]

@@ -89,7 +89,7 @@ def test_gate_is_passed_by_the_wanted_share(data: Path, tmp_path: Path):
     gate = choose_gate(folder, mixture, num_candidates=3, share=0.25, num_windows=8, num_noises=2, on_progress=fractions.append)
     assert load(folder).config == replace(checkpoint.config, gate=gate)
     assert (folder / MODEL_NAME).read_bytes() == weights
-    assert (gate.sigmas, gate.num_noises, gate.error, fractions[-1]) == ((0.6,), 2, "relative", 1.0)
+    assert (gate.sigmas, gate.num_noises, gate.error, gate.num_candidates, fractions[-1]) == ((0.6,), 2, "relative", 3, 1.0)
     scored = score_windows(checkpoint, held_out_source(checkpoint, mixture), 3, 8, 2, 0)
     assert (scored.allowed_scores.max(axis=1) >= gate.threshold).mean() == 0.25
     assert scored.promises.shape == (2, 3, 3)

@@ -126,7 +126,7 @@ class Card:
         checkpoint.config.embodiment.check(embodiment_of(set(spec.tasks)))
         choose_backend()
         agent, told = proposer(checkpoint, spec), f"{self.live} episodes"
-        return measure_physics(agent, make_world, spec, lambda fraction: bars.show("live", fraction, told))
+        return measure_physics(agent, make_world, spec, agent.execute_steps, lambda fraction: bars.show("live", fraction, told))
 
     def _write(self, out: Path, card: SimulatorCard, films: list[Film], title: str, console: Console) -> None:
         """The numbers, and what they look like."""

@@ -73,6 +73,7 @@ class Demo:
         from tau0.checkpoint import load
         from tau0.evaluate.live import DemoDisplay
         from tau0.plan.agent import PlanningAgent
+        from tau0.plan.gate import other_number
         from tau0.worlds.registry import embodiment_of
 
         checkpoint = load(folder)
@@ -86,6 +87,9 @@ class Demo:
             imagines_itself=self.joint,
             budget_ms=self.budget_ms,
         )
+        note = other_number(checkpoint.config.gate, cast(Any, mode), self.candidates, self.gate_threshold)
+        if note is not None:
+            console.print(f"{note}, or give --gate-threshold", markup=False, highlight=False, soft_wrap=True)
         _remove_traces(self.out)
         keep_for_report(folder, self.out)
         with DemoDisplay(console) as display:

@@ -239,7 +239,8 @@ class ClosedLoop:
         from tau0.evaluate.workers import Recording
         from tau0.worlds.registry import make_world
 
-        self._check({episode.task for episode in episodes})
+        for note in self._check({episode.task for episode in episodes}):
+            bars.say(f"{note}, or give --gate-threshold")
         specs: list[Any] = [self.spec(mode) for mode in self.modes]
         recording = None if self.traces is None else Recording(folder=self.traces, frame_every=FRAME_EVERY if self.has_video else 0)
         bars.start(stage, f"{len(episodes) * len(specs)} episodes, {self.workers} processes")
@@ -279,14 +280,16 @@ class ClosedLoop:
             return oracle_spec(mode, spec)
         return RehearsalSpec(agent=spec, mode=mode) if self.tries_all else spec
 
-    def _check(self, tasks: Collection[str]) -> None:
-        """Meets every error here that all workers would otherwise meet."""
+    def _check(self, tasks: Collection[str]) -> list[str]:
+        """Meets every error here that all workers would otherwise meet. Returns what should be known of the modes."""
         from tau0.checkpoint import load
         from tau0.worlds.registry import embodiment_of
         from tau0.worlds.rendering import choose_backend
 
         checkpoint = load(self.checkpoint)
         checkpoint.config.embodiment.check(embodiment_of(tasks))
-        for mode in self.modes:
-            self.spec(mode).check(checkpoint)
+        specs = [self.spec(mode) for mode in self.modes]
+        for spec in specs:
+            spec.check(checkpoint)
         choose_backend()
+        return list(dict.fromkeys(note for spec in specs if (note := spec.note(checkpoint)) is not None))

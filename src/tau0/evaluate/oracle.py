@@ -37,7 +37,14 @@ class Rehearsal:
     the agent stops at the peak of what it imagined.
     """
 
-    def __init__(self, agent: Agent, picks: Picks = "never", label: str | None = None, execute_steps: int | None = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        picks: Picks = "never",
+        label: str | None = None,
+        execute_steps: int | None = None,
+        tried_steps: int | None = None,
+    ) -> None:
         """A rehearsal.
 
         Args:
@@ -46,8 +53,11 @@ class Rehearsal:
             label: What the decisions' mode is called; the agent's own unless given.
             execute_steps: Steps of a candidate that are tried, and executed where the oracle picks; as many as the agent's chunk has
                 unless given.
+            tried_steps: Steps of every candidate that are tried, whatever is executed; those that are executed unless given, so that
+                outcomes are of what follows.
         """
-        self._agent, self._picks, self._label, self._execute_steps = agent, picks, label, execute_steps
+        self._agent, self._picks, self._label = agent, picks, label
+        self._execute_steps, self._tried_steps = execute_steps, tried_steps
         self._world: World | None = None
         self._max_steps = 0
 
@@ -67,12 +77,12 @@ class Rehearsal:
         decision = self._agent.decide(observation)
         picking = self._picks == "always" or (self._picks == "gate" and decision.gate_passed is False)
         steps = self._execute_steps if picking and self._execute_steps else len(decision.chunk)
-        here = world.snapshot()
+        here, rehearsed = world.snapshot(), self._tried_steps or steps
         tried = replace(
             decision,
             mode=self._label or decision.mode,
-            proposals=_tried(decision.proposals, world, here, steps, left),
-            revision=None if decision.revision is None else _tried(decision.revision, world, here, steps, left),
+            proposals=_tried(decision.proposals, world, here, rehearsed, left),
+            revision=None if decision.revision is None else _tried(decision.revision, world, here, rehearsed, left),
             expert_steps=_expert_steps(world, here, left),
         )
         world.restore(here)
@@ -158,6 +168,10 @@ class RehearsalSpec:
     def check(self, checkpoint: Checkpoint) -> None:
         """See `AgentSpec.check`."""
         self.agent.check(checkpoint)
+
+    def note(self, checkpoint: Checkpoint) -> str | None:
+        """See `AgentSpec.note`."""
+        return self.agent.note(checkpoint)
 
     def build(self) -> Rehearsal:
         """A ready agent. Raises `CheckpointError` when the folder is not a whole checkpoint for this mode."""

@@ -48,17 +48,24 @@ def proposer(checkpoint: Checkpoint, spec: LiveSpec) -> PlanningAgent:
 
 
 def measure_physics(
-    proposes: Agent, make_world: Callable[[str], World], spec: LiveSpec, on_decision: Callable[[float], None] = lambda _share: None
+    proposes: Agent,
+    make_world: Callable[[str], World],
+    spec: LiveSpec,
+    num_steps: int,
+    on_decision: Callable[[float], None] = lambda _share: None,
 ) -> PhysicsCard:
     """How well the simulator ranks what the policy proposes, against what physics makes of it.
+
+    Both are asked about the same steps of every candidate, however few of the chosen one are executed.
 
     Args:
         proposes: Its decisions hold progress for every candidate; see `proposer`.
         make_world: From a task's name.
         spec: Where.
+        num_steps: Steps of every candidate that are tried, the expert finishing after them, and over which progress is compared.
         on_decision: Gets the share done.
     """
-    agent = Rehearsal(proposes)
+    agent = Rehearsal(proposes, tried_steps=num_steps)
     decisions: list[Decision] = []
     episodes: list[int] = []
     for i in range(spec.episodes):
@@ -71,7 +78,7 @@ def measure_physics(
         finally:
             world.close()
         on_decision((i + 1) / spec.episodes)
-    return physics_card(decisions, episodes, spec.candidates)
+    return physics_card(decisions, episodes, spec.candidates, num_steps)
 
 
 def _episode(world: World, agent: Rehearsal, seed: int, spec: LiveSpec) -> Iterator[Decision]:
@@ -86,12 +93,12 @@ def _episode(world: World, agent: Rehearsal, seed: int, spec: LiveSpec) -> Itera
             return
 
 
-def physics_card(decisions: Sequence[Decision], episodes: Sequence[int], num_candidates: int) -> PhysicsCard:
-    """What tried decisions come to; intervals draw the given episodes again."""
+def physics_card(decisions: Sequence[Decision], episodes: Sequence[int], num_candidates: int, num_steps: int) -> PhysicsCard:
+    """What decisions come to of which `num_steps` of every candidate were tried; intervals draw the given episodes again."""
     rng = np.random.default_rng(0)
     tried = [(episode, np.asarray(d.proposals.outcomes, np.float64), d) for episode, d in zip(episodes, decisions, strict=True)]
     decided = [(episode, outcomes, d) for episode, outcomes, d in tried if not (outcomes == outcomes[0]).all()]
-    found = np.array([_judged(outcomes, d) for _, outcomes, d in decided]).reshape(-1, 4)
+    found = np.array([_judged(outcomes, d, num_steps) for _, outcomes, d in decided]).reshape(-1, 4)
     clusters = np.array([episode for episode, _, _ in decided])
 
     def mean(column: int) -> Interval | None:
@@ -109,10 +116,10 @@ def physics_card(decisions: Sequence[Decision], episodes: Sequence[int], num_can
     )
 
 
-def _judged(outcomes: NDArray[np.float64], decision: Decision) -> tuple[float, float, float, float]:
+def _judged(outcomes: NDArray[np.float64], decision: Decision, num_steps: int) -> tuple[float, float, float, float]:
     """Pairs ranked rightly by progress and by score, whether the most promising is among the best, share of the best."""
     assert decision.proposals.progress is not None
-    promise = decision.proposals.progress.max(axis=1).astype(np.float64)
+    promise = decision.proposals.progress[:, :num_steps].max(axis=1).astype(np.float64)
     scores, best = decision.proposals.scores, outcomes == outcomes.min()
     by_score = np.nan if scores is None else concordance(scores.astype(np.float64), outcomes)
     return concordance(promise, outcomes), by_score, float(best[promise == promise.max()].mean()), float(best.mean())

@@ -224,6 +224,8 @@ class RolloutCard:
 class PhysicsCard:
     """The policy's own candidates, each imagined and each really executed from the same restored state, the expert finishing after it.
 
+    Executed are as many steps of each as a robot executes before the next query, and over these its imagined progress is compared.
+
     Attributes:
         num_states: States in which candidates were tried.
         num_candidates: In each.

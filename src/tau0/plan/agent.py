@@ -234,4 +234,4 @@ def gate_of(checkpoint: Checkpoint, mode: Mode, threshold: float | None, search:
     if asks and scored != gate:
         known = f"{gate.num_noises} noises at levels {', '.join(map(str, gate.sigmas))}, {gate.error} errors"
         raise CheckpointError(f"the gate of {config.name!r} was chosen for scores of {known}: with others, give a threshold")
-    return scored if threshold is None else replace(scored, threshold=threshold, chosen_by="given by hand")
+    return scored if threshold is None else replace(scored, threshold=threshold, chosen_by="given by hand", num_candidates=0)

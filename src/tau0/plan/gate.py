@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tau0.checkpoint import GateConfig, ScoreError
+from tau0.plan.selectors import SELECTORS, Mode
 
 
 def choose_gate(
@@ -48,6 +49,29 @@ def choose_gate(
         margin=margin,
         chosen_by=f"{passing} of {len(scores)} observed decisions reach it (wanted share {passing_share:g})",
     )
+
+
+def other_number(gate: GateConfig | None, mode: Mode, num_candidates: int, threshold: float | None) -> str | None:
+    """What changes where a mode asks the gate with another number of candidates than it was chosen for; None where nothing does.
+
+    Args:
+        gate: The checkpoint's.
+        mode: Not every mode asks a gate.
+        num_candidates: Chunks a round.
+        threshold: Given by hand instead of the gate's.
+    """
+    asks = SELECTORS[mode].simulates == "gate" and threshold is None
+    if not asks or gate is None or gate.num_candidates in (0, num_candidates):
+        return None
+    best, passing = ("higher", "more") if num_candidates > gate.num_candidates else ("lower", "fewer")
+    return (
+        f"the gate was calibrated with {_candidates(gate.num_candidates)}; with {num_candidates} the best score is {best} and {passing} "
+        "decisions pass: calibrate again"
+    )
+
+
+def _candidates(count: int) -> str:
+    return f"{count} candidate" if count == 1 else f"{count} candidates"
 
 
 def choose_margin(promises: NDArray[np.float64], deviations: float = 2.0) -> float:

@@ -12,6 +12,7 @@ import pydantic
 from tau0 import checkpoint as checkpoints
 from tau0.checkpoint import CONFIG_NAME, Checkpoint, CheckpointConfig, GateConfig, config_from_json, fingerprint
 from tau0.plan.agent import AS_CALIBRATED, NUM_CANDIDATES, PlanningAgent, Search, gate_of
+from tau0.plan.gate import other_number
 from tau0.plan.planner import STILL_BELOW
 from tau0.plan.selectors import SELECTORS, Mode
 
@@ -87,6 +88,10 @@ class AgentSpec:
     def check(self, checkpoint: Checkpoint) -> None:
         """Raises `CheckpointError` when the checkpoint, loaded already, cannot be used in this way."""
         gate_of(checkpoint, self.mode, self.gate_threshold, self.search)
+
+    def note(self, checkpoint: Checkpoint) -> str | None:
+        """What should be known before this is used: see `other_number`."""
+        return other_number(checkpoint.config.gate, self.mode, self.num_candidates, self.gate_threshold)
 
 
 def scored_by(folder: Path, num_candidates: int, search: Search = AS_CALIBRATED) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import Protocol, cast, get_args
@@ -13,9 +14,11 @@ from tau0.checkpoint import Checkpoint
 from tau0.contract import Decision, Float, Observation
 from tau0.encode import ObservationEncoder, executable_actions, latents_to_frames
 from tau0.plan.agent import AS_CALIBRATED, PlanningAgent, Search
+from tau0.plan.gate import other_number
 from tau0.plan.selectors import Mode
 from tau0.serve.answers import Outlook
 from tau0.serve.limits import ServeLimits
+from tau0.serve.logs import event
 from tau0.serve.metadata import Metadata
 from tau0.serve.protocol import PlannerChoice, RefusedError
 from tau0.simulate.simulator import ActionConditionedSimulator
@@ -77,6 +80,8 @@ class Agents:
     def take(self, choice: PlannerChoice) -> Agent:
         """An agent that knows of no episode; one with a budget measures its stages first, unless one that did is idle.
 
+        The log says where its gate was chosen for another number of candidates.
+
         Raises:
             CheckpointError: The checkpoint cannot plan in this mode.
         """
@@ -85,6 +90,8 @@ class Agents:
                 del self._idle[number]
                 return agent
         mode = cast(Mode, choice.mode)
+        if (note := other_number(self._checkpoint.config.gate, mode, choice.candidates, None)) is not None:
+            event(note, logging.WARNING, mode=mode)
         search = AS_CALIBRATED if choice.guidance is None else Search(guidance=choice.guidance)
         return PlanningAgent(self._checkpoint, mode, choice.candidates, self._shows_frames, budget_ms=choice.budget_ms, search=search)
 
