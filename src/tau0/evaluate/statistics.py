@@ -214,7 +214,7 @@ def _beta_share(x: float, a: float, b: float) -> float:
     if x > (a + 1) / (a + b + 2):
         return 1 - _beta_share(1 - x, b, a)
     fraction = 1.0
-    for m in range(int(50 + 5 * math.sqrt(a + b)), 0, -1):
+    for m in range(int(20 + 2 * math.sqrt(a + b)), 0, -1):
         odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         fraction = 1 + odd / (1 + even / fraction)
