@@ -13,19 +13,9 @@ import pytest
 
 from tau0.checkpoint import GateConfig
 from tau0.contract import ActionChunk, Candidates, Decision
-from tau0.evaluate.calibration import (
-    CalibrationError,
-    Goal,
-    ScoredDecisions,
-    chosen_gate,
-    curve,
-    point_at,
-    ranking_quality,
-    scored_decisions,
-    threshold_for_risk,
-    upper_bound,
-)
+from tau0.evaluate.calibration import Goal, chosen_gate, curve, point_at, ranking_quality, threshold_for_risk, upper_bound
 from tau0.evaluate.curve_plot import curve_svg
+from tau0.evaluate.scored_decisions import CalibrationError, ScoredDecisions, scored_decisions
 from tau0.evaluate.trace import EpisodeTrace
 
 GATE = GateConfig(threshold=-9.0, sigmas=(0.6, 0.3), num_noises=2, margin=0.25, chosen_by="before")

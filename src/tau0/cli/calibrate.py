@@ -17,7 +17,8 @@ from tau0.cli.shipped import find_checkpoint
 
 if TYPE_CHECKING:
     from tau0.checkpoint import GateConfig
-    from tau0.evaluate.calibration import CurvePoint, ScoredDecisions
+    from tau0.evaluate.calibration import CurvePoint
+    from tau0.evaluate.scored_decisions import ScoredDecisions
     from tau0.evaluate.trace import EpisodeTrace
 
 PLOT_NAME = "gate.svg"
@@ -61,7 +62,8 @@ class Calibrate:
         from dataclasses import replace
 
         from tau0.checkpoint import GateConfig, save_config
-        from tau0.evaluate.calibration import Goal, chosen_gate, scored_decisions
+        from tau0.evaluate.calibration import Goal, chosen_gate
+        from tau0.evaluate.scored_decisions import scored_decisions
         from tau0.plan.agent import Search
         from tau0.plan.spec import read_config, scored_by
 

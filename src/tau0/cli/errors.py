@@ -105,8 +105,8 @@ def _our_errors() -> tuple[type[Exception], ...]:
     from tau0.collect.units import CollectError
     from tau0.contract import ContractError
     from tau0.data.info import DatasetError
-    from tau0.evaluate.calibration import CalibrationError
     from tau0.evaluate.records import RecordsError
+    from tau0.evaluate.scored_decisions import CalibrationError
     from tau0.evaluate.trace import TraceError
     from tau0.evaluate.verify import GoldenFileError
     from tau0.evaluate.workers import EvaluationError
