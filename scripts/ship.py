@@ -78,7 +78,7 @@ A world model of {sizes} for five Meta-World tasks: one trunk for policy and sim
 |---|---|
 {facts}
 
-Data, autoencoder and recipe are those of `make reproduce` before the world's first picture was mended (docs/log.md).
+Data, autoencoder and recipe are those of `make reproduce`.
 Collecting uses seeds from 1,000,000 up, evaluation those below.
 
 ## Closed loop
