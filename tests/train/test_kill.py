@@ -41,7 +41,7 @@ def saved(folder: Path) -> int:
 
 def kill_at_random(processes: Processes, out: Path) -> str:
     """Kills everything some milliseconds after some step; says when that was."""
-    step, wait_s = random.randint(saved(out), LAST_KILLED - 1), random.uniform(0, 0.1)
+    step, wait_s = random.randint(min(saved(out), LAST_KILLED - 1), LAST_KILLED - 1), random.uniform(0, 0.1)
     try:
         while saved(out) <= step and processes.are_running:
             time.sleep(0.001)
