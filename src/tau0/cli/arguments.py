@@ -91,13 +91,18 @@ def check_search(
     """Raises `UsageError` naming the first setting of drawing and comparing plans that cannot be."""
     if not 0 < noise_scale < inf:
         raise UsageError(f"--noise-scale is {noise_scale:g}, it must be above 0")
+    check_score(score_sigmas, score_noises, score_error)
+    if not 0 <= still_below <= 1:
+        raise UsageError(f"--still-below is {still_below:g}, it must lie between 0 and 1")
+
+
+def check_score(score_sigmas: Sequence[float], score_noises: int | None, score_error: str | None) -> None:
+    """Raises `UsageError` naming the first setting of the consistency score that cannot be."""
     if wrong := [sigma for sigma in score_sigmas if not 0 < sigma <= 1]:
         raise UsageError(f"--score-sigmas holds {wrong[0]:g}, levels lie above 0 and are at most 1")
     at_least(1, score_noises=score_noises)
     if score_error is not None:
         choose("score-error", score_error, SCORE_ERRORS)
-    if not 0 <= still_below <= 1:
-        raise UsageError(f"--still-below is {still_below:g}, it must lie between 0 and 1")
 
 
 def check_delays(delay_ms: Sequence[float], executors: Sequence[str], rate_hz: float | None) -> None:

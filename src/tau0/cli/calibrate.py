@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tau0.cli.arguments import SCORE_ERRORS, UsageError, at_least, choose
+from tau0.cli.arguments import UsageError, check_score
 from tau0.cli.folders import writable_folder
 from tau0.cli.shipped import find_checkpoint
 
@@ -89,11 +89,7 @@ class Calibrate:
     def _check(self) -> None:
         if (self.simulate_share is None) == (self.risk is None):
             raise UsageError("give one of --simulate-share and --risk: how often to simulate, or what may go wrong where it does not")
-        at_least(1, score_noises=self.score_noises)
-        if self.score_error is not None:
-            choose("score-error", self.score_error, SCORE_ERRORS)
-        if wrong := [sigma for sigma in self.score_sigmas if not 0 < sigma <= 1]:
-            raise UsageError(f"--score-sigmas holds {wrong[0]:g}, levels lie above 0 and are at most 1")
+        check_score(self.score_sigmas, self.score_noises, self.score_error)
         if not 0 < self.confidence < 1:
             raise UsageError(f"--confidence is {self.confidence:g}, it must lie between 0 and 1")
         if not self.traces:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import pydantic
 
+from tau0.checkpoint import ScoreError
 from tau0.evaluate.compare import side_by_side
 from tau0.evaluate.one_evaluation import check_one_evaluation
 from tau0.evaluate.records import EpisodeRecord, RecordsError, read_records
@@ -58,7 +58,7 @@ class Proof:
     noise_scale: float = 1.0
     score_sigmas: tuple[float, ...] = ()
     score_noises: int | None = None
-    score_error: Literal["absolute", "relative"] | None = None
+    score_error: ScoreError | None = None
     gate_threshold: float | None = None
     still_below: float | None = None
     execute_steps: int | None = None

@@ -1,4 +1,4 @@
-"""Intervals and tests for success rates and rankings. Numpy only; every function states its formula and its source."""
+"""Intervals and tests for success rates and rankings. Numpy and scipy only; every function states its formula and its source."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv
 
 Values = NDArray[np.float64]
 
@@ -55,11 +56,8 @@ def clopper_pearson_bound(successes: float, trials: float, confidence: float = 0
     """
     if not (trials > 0 and 0 <= successes <= trials):
         raise ValueError(f"need 0 <= successes <= trials and trials above 0, got {successes} of {trials}")
-    level, low, high = _checked_confidence(confidence), successes / trials, 1.0
-    while successes < trials and high - low > 1e-12:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _beta_share(middle, successes + 1, trials - successes) < level else (low, middle)
-    return high
+    level = _checked_confidence(confidence)
+    return 1.0 if successes == trials else float(betaincinv(successes + 1, trials - successes, level))
 
 
 def effective_number(weights: ArrayLike) -> float:
@@ -204,22 +202,6 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float:
     if scale == 0:
         raise ValueError("rank correlation is undefined when one side is constant")
     return float(left @ right) / scale
-
-
-def _beta_share(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function `I_x(a, b)`: the share of `Beta(a, b)` below x in (0, 1), for a, b > 0.
-
-    By the continued fraction of DLMF 8.17.22, on the side where it converges quickly, from its far end to its beginning.
-    """
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _beta_share(1 - x, b, a)
-    fraction = 1.0
-    for m in range(int(20 + 2 * math.sqrt(a + b)), 0, -1):
-        odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        fraction = 1 + odd / (1 + even / fraction)
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    return math.exp(log_front) / (a * fraction)
 
 
 def _ranks(values: Values) -> Values:
